@@ -1,0 +1,442 @@
+"""The ten kinds of components (and three small ones). A component is a dataclass: its fields are the
+config, its docstrings the documentation, its methods the work. Work methods import torch inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from tuneforge.rows import Answer, Encoded, Kept, Loaded, Loss, Metric, Rejected, Request, Row, Stage, Stats
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger as LightningLogger
+    from numpy import ndarray
+    from torch import Tensor
+    from torch.nn import Module
+    from torch.optim import Optimizer as TorchOptimizer
+    from torch.optim.lr_scheduler import LRScheduler
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from tuneforge.rows import Batch
+    from tuneforge.settings import Run
+
+
+class LM(Protocol):
+    """One variant (base, prompted or tuned) of the model under evaluation.
+
+    It applies its own prompt and template, batches by length, and caches per row.
+    """
+
+    variant: str
+
+    def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
+        """Greedy answers to the rows' prompts, in the order of the rows."""
+        ...
+
+    def log_probs(self, rows: Sequence[Row], column: str) -> ndarray:
+        """(n, 3) float64: summed log-probability in nats, tokens and UTF-8 bytes of `column` given the prompt."""
+        ...
+
+    def predict(self, rows: Sequence[Row]) -> ndarray:
+        """(n, labels) float64 probabilities of a classification head."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> ndarray:
+        """(n, d) float32 embeddings."""
+        ...
+
+    def reward(self, rows: Sequence[Row], column: str) -> ndarray:
+        """(n,) float64 rewards of `column` from a reward head."""
+        ...
+
+
+class Step(Protocol):
+    """What a strategy may ask of the training step."""
+
+    def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+        """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
+        ...
+
+    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
+        """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
+        ...
+
+    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
+        """n sampled continuations per prompt, for on-policy strategies."""
+        ...
+
+
+class Context(Protocol):
+    """What a component may ask of the run. It grows; signatures do not change."""
+
+    run: Run
+    seed: int
+    folder: Path
+    """The run directory."""
+    cache: Path
+    """A directory shared by runs; anything in it may be deleted."""
+    labels: Sequence[str]
+
+    def teacher(self, name: str) -> Teacher:
+        """The configured teacher of that key; ConfigError with the nearest name otherwise."""
+        ...
+
+    def evaluator(self, name: str) -> Evaluator:
+        """The configured evaluator of that key, as a reward or verifier."""
+        ...
+
+    def note(self, text: str, **numbers: float) -> None:
+        """Say something that the user must see: terminal, run.json and report."""
+        ...
+
+    def progress(self, items: Iterable[Any], text: str) -> Iterator[Any]:
+        """Iterate with a progress bar on a terminal, silently elsewhere."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Component:
+    """Base of all kinds."""
+
+    name: ClassVar[str]
+    """The option in the config: `strategy=<name>`."""
+    extra: ClassVar[str] = ""
+    """The pip extra whose absence makes this component unusable; empty if none."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """Reasons, one sentence each, why this component cannot serve this run. No heavy imports."""
+        return ()
+
+
+@dataclass(kw_only=True)
+class Model(Component):
+    """Where the model and its tokenizer come from."""
+
+    def config(self) -> Mapping[str, Any]:
+        """The model's configuration (config.json), without reading weights."""
+        raise NotImplementedError
+
+    def load(self, head: str, context: Context) -> Loaded:
+        """The model with the given head (`causal_lm`, …) and its tokenizer, with a pad token set."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Columns:
+    """Which column of the file holds which canonical column."""
+
+    text: str | None = None
+    """Plain text to continue pretraining on."""
+    messages: str | None = None
+    """A conversation: a list of messages."""
+    prompt: str | None = None
+    """What the model is asked (alpaca: instruction)."""
+    input: str | None = None
+    """Further input, appended to the prompt after a blank line (alpaca: input)."""
+    completion: str | None = None
+    """What the model should answer (alpaca: output)."""
+    chosen: str | None = None
+    """The preferred answer."""
+    rejected: str | None = None
+    """The answer that is not preferred."""
+    label: str | None = None
+    """The class of the text."""
+    system: str | None = None
+    """A system message put before the conversation."""
+    tools: str | None = None
+    """Tools that the conversation may call."""
+    id: str | None = None
+    """An identifier to show instead of the line."""
+    group: str | None = None
+    """Rows with an equal value are split and resampled together."""
+
+
+class Format(StrEnum):
+    """How a row's columns are laid out in the file."""
+
+    auto = "auto"
+    text = "text"
+    messages = "messages"
+    sharegpt = "sharegpt"
+    alpaca = "alpaca"
+    prompt_completion = "prompt_completion"
+    preference = "preference"
+    hh_rlhf = "hh_rlhf"
+
+
+class Role(StrEnum):
+    """What an evaluation set stands for in the verdict."""
+
+    target = "target"
+    general = "general"
+    safety = "safety"
+
+
+@dataclass(kw_only=True)
+class DataSource(Component):
+    """Rows from somewhere: a file format, a database, a generator of raw columns."""
+
+    path: str = ""
+    """File to read."""
+    split: str = "train"
+    """Split to read, where the source has several."""
+    weight: float = 1.0
+    """How often the rows are seen per epoch, in training data: 0.1 is a seeded tenth, 2 is twice."""
+    limit: int | None = None
+    """Read at most this many rows."""
+    format: Format = Format.auto
+    """Row format: auto, text, messages, sharegpt, alpaca, prompt_completion, preference or hh_rlhf."""
+    role: Role = Role.target
+    """What an evaluation set stands for: target, general or safety."""
+    columns: Columns = field(default_factory=Columns)
+    """Canonical name: name in the file; overrides detection."""
+
+    def read(self, context: Context) -> Kept:
+        """Rows with raw columns, `file` and `line` set; what cannot be read is yielded as Rejected.
+
+        Raises ConfigError for a path that is missing, empty, or no file.
+        """
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """A cheap identity of the content (version, etag), or empty: then the core hashes rows."""
+        return ""
+
+
+@dataclass(kw_only=True)
+class Transform(Component):
+    """Changes, drops or adds rows. Rows come out in order; a dropped row comes out as Rejected."""
+
+    held_out: ClassVar[bool] = False
+    """True: applied to evaluation sets too."""
+
+    def apply(self, rows: Iterable[Row], context: Context) -> Kept:
+        """Every input row is yielded (changed or not) or yielded as Rejected."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Generator(Component):
+    """Makes rows: from a grammar, from seed rows, with a teacher."""
+
+    count: int = 1000
+    """How many rows to make."""
+    teacher: str = ""
+    """Key of the teacher to use, where one is needed."""
+
+    def generate(self, seeds: Iterable[Row], context: Context) -> Kept:
+        """`count` rows, from the seed rows where the generator uses them."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Teacher(Component):
+    """A stronger model that answers requests."""
+
+    def complete(self, requests: Iterable[Request], context: Context) -> Iterator[tuple[Request, Answer]]:
+        """Each request with its answer, in any order; failures are answers with `error` set."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Strategy(Component):
+    """An objective: how rows become tokens and labels, and tokens a loss."""
+
+    record: ClassVar[str]
+    """What rows it needs: text, messages, completion, preference, label, tags or pair."""
+    head: ClassVar[str] = "causal_lm"
+    packable: ClassVar[bool] = False
+    """Several rows may share one sequence: parts are exactly input_ids and labels."""
+    reference: ClassVar[bool] = False
+    """Needs reference log-probabilities."""
+    learning_rate: ClassVar[float] = 2e-5
+    evaluators: ClassVar[tuple[str, ...]] = ("perplexity",)
+    """Evaluators used when the config names none; the first that applies is primary."""
+
+    def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
+        """One Encoded or Rejected per row, in order. Called with batches of about 1,000 rows."""
+        raise NotImplementedError
+
+    def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
+        """Right-padded int64 tensors (rows, length) per part, `attention_mask` per `input_ids`."""
+        from tuneforge.training.collate import collate
+
+        return collate(rows, pad)
+
+    def roll_out(self, model: Module, batch: Batch, step: Step) -> Batch:
+        """On-policy strategies add generated continuations here."""
+        return batch
+
+    def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
+        """The loss summed over the batch's items, and how many items."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Adapter(Component):
+    """Which parameters train."""
+
+    learning_rate_factor: ClassVar[float] = 1.0
+    """The strategy's learning rate is multiplied by this."""
+
+    def apply(self, model: Module, context: Context) -> Module:
+        """The model with exactly the parameters that train requiring gradients."""
+        raise NotImplementedError
+
+    def before_step(self, model: Module, done: int, total: int) -> None:
+        """Called before each optimizer step, for schedules of what trains."""
+
+    def off(self, model: Module) -> AbstractContextManager[Any] | None:
+        """A context in which the model is as this run found it; None: not recoverable."""
+        return None
+
+    def save(self, model: Module, folder: Path) -> None:
+        """Write the tuned model as stock libraries load it (safetensors)."""
+        raise NotImplementedError
+
+    def load(self, model: Module, folder: Path, trainable: bool) -> Module:
+        """Put what `save` wrote onto a freshly loaded base model."""
+        raise NotImplementedError
+
+    def merge(self, model: Module) -> Module:
+        """A plain model with the adaptation in its weights."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Evaluator(Component):
+    """Measures a variant on rows. Implements `score` (one generated answer) or `measure` (anything else)."""
+
+    metrics: ClassVar[tuple[Metric, ...]]
+    """What it reports; the first is primary."""
+    record: ClassVar[str] = "completion"
+    """What rows it needs."""
+    max_tokens: ClassVar[int] = 256
+    pairwise: ClassVar[bool] = False
+    sets: list[str] = field(default_factory=list)
+    """Evaluation sets to measure; empty: every set that has the columns."""
+
+    def score(self, row: Row, answer: Answer) -> Stats:
+        """One row's sufficient statistics, by name; 0/1 statistics get exact intervals."""
+        raise NotImplementedError
+
+    def measure(
+        self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None
+    ) -> Iterable[Stats]:
+        """Statistics per row, in order. The default scores generated answers."""
+        return map(self.score, rows, lm.generate(rows, self.max_tokens))
+
+    def aggregate(self, stats: Mapping[str, ndarray]) -> Stats:
+        """Metrics of one (bootstrap) sample from arrays (n,) of each statistic."""
+        return {m.name: float(stats[m.name].mean()) for m in self.metrics}
+
+
+@dataclass(kw_only=True)
+class Exporter(Component):
+    """Writes the tuned model in another form."""
+
+    def export(self, loaded: Loaded, folder: Path, context: Context) -> None:
+        """Write `loaded` to `folder`."""
+        raise NotImplementedError
+
+    def reload(self, folder: Path, context: Context) -> LM | None:
+        """Load what was exported for a parity check; None: cannot be verified here."""
+        return None
+
+
+@dataclass(kw_only=True)
+class Program(Component):
+    """A list of named override lists on top of the user's config: stages, rungs or points."""
+
+    def stages(self, run: Run) -> Sequence[Stage]:
+        """All stages that may run, in order."""
+        raise NotImplementedError
+
+    def next(self, stages: Sequence[Stage], done: Sequence[Mapping[str, Any]]) -> Stage | None:
+        """The stage to run after those done (their run.json); None ends the program."""
+        return stages[len(done)] if len(done) < len(stages) else None
+
+
+@dataclass(kw_only=True)
+class Optimizer(Component):
+    """A torch optimizer."""
+
+    learning_rate: float | None = None
+    """Peak learning rate; null: the strategy's own times the adapter's factor."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; norms and biases are never decayed."""
+
+    def build(self, groups: Sequence[Mapping[str, Any]], learning_rate: float) -> TorchOptimizer:
+        """The optimizer over parameter groups that carry their own `weight_decay`."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class Scheduler(Component):
+    """A learning-rate schedule over optimizer steps."""
+
+    warmup: float = 0.03
+    """Warm-up: a share of all steps when below 1, else a number of steps."""
+
+    def build(self, optimizer: TorchOptimizer, steps: int) -> LRScheduler:
+        """The schedule for `steps` optimizer steps, stepped once after each."""
+        raise NotImplementedError
+
+    def warmup_steps(self, steps: int) -> int:
+        """Warm-up in optimizer steps."""
+        return int(self.warmup) if self.warmup >= 1 else int(self.warmup * steps)
+
+
+@dataclass(kw_only=True)
+class Logger(Component):
+    """Where training metrics go."""
+
+    def build(self, context: Context) -> LightningLogger:
+        """A Lightning logger."""
+        raise NotImplementedError
+
+
+KINDS: dict[str, type[Component]] = {
+    "model": Model,
+    "data": DataSource,
+    "transform": Transform,
+    "synthetic": Generator,
+    "teacher": Teacher,
+    "strategy": Strategy,
+    "adapter": Adapter,
+    "optimizer": Optimizer,
+    "scheduler": Scheduler,
+    "evaluator": Evaluator,
+    "program": Program,
+    "logger": Logger,
+    "exporter": Exporter,
+}
+"""Group in the config → base class that its components extend."""
+
+HELD_OUT_GROUPS = ("validation", "test")
+"""Groups that offer the same components and presets as `data`."""
+
+SEVERAL = ("data", "validation", "test", "transform", "synthetic", "teacher", "evaluator", "logger", "exporter")
+"""Groups in which several options may be chosen."""
+
+REQUIRED_METHODS: dict[str, tuple[str, ...]] = {
+    "model": ("config", "load"),
+    "data": ("read",),
+    "transform": ("apply",),
+    "synthetic": ("generate",),
+    "teacher": ("complete",),
+    "strategy": ("encode", "loss"),
+    "adapter": ("apply", "save", "load", "merge"),
+    "optimizer": ("build",),
+    "scheduler": ("build",),
+    "evaluator": (),
+    "program": ("stages",),
+    "logger": ("build",),
+    "exporter": ("export",),
+}
+"""Methods without which a class of the group is refused; an evaluator needs `score` or `measure`."""

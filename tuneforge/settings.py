@@ -1,0 +1,199 @@
+"""The whole `Run`: every key that a config may hold, with its type, default and text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from omegaconf import MISSING
+
+from tuneforge.components import (
+    Adapter,
+    DataSource,
+    Evaluator,
+    Exporter,
+    Generator,
+    Logger,
+    Model,
+    Optimizer,
+    Program,
+    Scheduler,
+    Strategy,
+    Teacher,
+    Transform,
+)
+
+
+class Packing(StrEnum):
+    """Whether several rows share one sequence."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
+class GateLevel(StrEnum):
+    """Which verdicts pass."""
+
+    off = "off"
+    default = "default"
+    strict = "strict"
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """How rows become batches."""
+
+    size: int = 8
+    """Rows or packs per device and forward pass."""
+    global_size: int | None = None
+    """Rows or packs per optimizer step over all devices; null: size times devices. Must divide evenly."""
+    max_length: int | None = None
+    """Longest sequence in tokens; null: the smaller of the model's context and 1024. Longer rows are quarantined."""
+    packing: Packing = Packing.auto
+    """Several rows per sequence: auto (where strategy and model allow it, proved by a probe), on or off."""
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """When training state is saved."""
+
+    every: int | None = None
+    """Optimizer steps between checkpoints; null: ten per run."""
+    keep: int = 2
+    """How many checkpoints to keep."""
+
+
+@dataclass(kw_only=True)
+class Audit:
+    """What is proved about the data before the first step."""
+
+    leakage: bool = True
+    """Refuse the run when a held-out row stands in the training data."""
+    preview: int = 20
+    """Rows written to data/preview.jsonl with their mask."""
+
+
+@dataclass(kw_only=True)
+class Budget:
+    """How much may be lost against the base model, per role, in the unit of the metric."""
+
+    general: float = 0.05
+    """Allowed loss on general sets."""
+    safety: float = 0.05
+    """Allowed loss on safety sets."""
+
+
+@dataclass(kw_only=True)
+class Gate:
+    """What the verdict must be for exit code 0."""
+
+    level: GateLevel = GateLevel.default
+    """off: always 0; default: 4 on worse; strict: 4 on anything but better."""
+    metric: str | None = None
+    """Primary metric as `evaluator.metric`; null: the first metric of the first evaluator."""
+    min_gain: float = 0.0
+    """The tuned model must be proven better than the baseline by more than this."""
+    budget: Budget = field(default_factory=Budget)
+    """Forgetting that is accepted."""
+
+
+@dataclass(kw_only=True)
+class Baseline:
+    """The prompts that the tuned model has to beat."""
+
+    shots: int = 4
+    """Examples from the training rows in the k-shot prompt; 0: the plain prompt only."""
+    rows: int = 100
+    """Validation rows on which the prompt is chosen."""
+
+
+@dataclass(kw_only=True)
+class TrainerSettings:
+    """Arguments of Lightning's Trainer. Accumulation follows from batch.global_size."""
+
+    accelerator: str = "auto"
+    """cpu, gpu, mps or auto."""
+    devices: str = "auto"
+    """Number of devices, or auto."""
+    precision: str = "32-true"
+    """Lightning's precision: 32-true, bf16-mixed, bf16-true, 16-mixed."""
+    max_epochs: int | None = 3
+    """Passes over the training data; null: max_steps decides."""
+    max_steps: int = -1
+    """Optimizer steps; -1: max_epochs decides. Whichever comes first."""
+    gradient_clip_val: float | None = 1.0
+    """Largest norm of the gradient; null: no clipping."""
+    log_every_n_steps: int = 10
+    """Optimizer steps between lines in the training log."""
+    val_check_interval: int | None = None
+    """Optimizer steps between validation losses; null: once per epoch."""
+    deterministic: bool = True
+    """Deterministic algorithms only."""
+    detect_anomaly: bool = False
+    """Name the operation that made a NaN (slow)."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """One run of TuneForge: everything it needs, typed; `run.strategy` is the object itself."""
+
+    name: str | None = None
+    """Name of the run; null: the strategy's name."""
+    seed: int = 0
+    """Seed of every random choice."""
+    output_dir: str | None = None
+    """Run directory; null: outputs/<date>/<time>-<name>."""
+    resume: str | None = None
+    """A run directory to continue; alone, with only max_steps, max_epochs and devices changed."""
+    max_quarantined: float = 0.05
+    """Largest share of rows that may be dropped before the run is refused."""
+    model: Model = MISSING
+    """The model to adapt."""
+    data: dict[str, DataSource] = field(default_factory=dict)
+    """Training data."""
+    validation: dict[str, DataSource] = field(default_factory=dict)
+    """Sets on which prompts are chosen and training is watched."""
+    test: dict[str, DataSource] = field(default_factory=dict)
+    """Sets on which the verdict is reached."""
+    transform: dict[str, Transform] = field(default_factory=dict)
+    """Transforms, in order."""
+    synthetic: dict[str, Generator] = field(default_factory=dict)
+    """Generators whose rows join the training data."""
+    teacher: dict[str, Teacher] = field(default_factory=dict)
+    """Stronger models that generators and evaluators may ask."""
+    strategy: Strategy = MISSING
+    """The objective."""
+    adapter: Adapter = MISSING
+    """What trains."""
+    optimizer: Optimizer = MISSING
+    """The optimizer."""
+    scheduler: Scheduler = MISSING
+    """The learning-rate schedule."""
+    evaluator: dict[str, Evaluator] = field(default_factory=dict)
+    """Evaluators; none: those that the strategy names."""
+    program: Program | None = None
+    """Stages, rungs or grid on top of this config; null: one run."""
+    logger: dict[str, Logger] = field(default_factory=dict)
+    """Where training metrics go."""
+    exporter: dict[str, Exporter] = field(default_factory=dict)
+    """Further forms in which the tuned model is written."""
+    batch: Batch = field(default_factory=Batch)
+    """How rows become batches."""
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    """When training state is saved."""
+    audit: Audit = field(default_factory=Audit)
+    """What is proved before the first step."""
+    baseline: Baseline = field(default_factory=Baseline)
+    """The prompts to beat."""
+    gate: Gate = field(default_factory=Gate)
+    """What the verdict must be."""
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    """Lightning's Trainer."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Peak learning rate: the optimizer's, or the strategy's times the adapter's factor."""
+        if self.optimizer.learning_rate is not None:
+            return self.optimizer.learning_rate
+        return self.strategy.learning_rate * self.adapter.learning_rate_factor
