@@ -1,0 +1,66 @@
+"""What components may ask of the run that they serve."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tuneforge.components import Evaluator, Teacher
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.settings import Run
+
+T = TypeVar("T")
+
+
+def default_cache() -> Path:
+    """`$TUNEFORGE_CACHE`, else `~/.cache/tuneforge`."""
+    return Path(os.environ.get("TUNEFORGE_CACHE") or Path.home() / ".cache" / "tuneforge")
+
+
+def _named(kind: str, components: Mapping[str, T], name: str) -> T:
+    if name not in components:
+        known = ", ".join(sorted(components)) or "none is configured"
+        raise ConfigError(f"no {kind} '{name}' in this config ({known}).{nearest(name, components)}")
+    return components[name]
+
+
+@dataclass
+class RunContext:
+    """The `Context` of one run."""
+
+    run: Run
+    folder: Path
+    cache: Path = field(default_factory=default_cache)
+    labels: Sequence[str] = ()
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice."""
+        return self.run.seed
+
+    def teacher(self, name: str) -> Teacher:
+        """The configured teacher of that key."""
+        return _named("teacher", self.run.teacher, name)
+
+    def evaluator(self, name: str) -> Evaluator:
+        """The configured evaluator of that key."""
+        return _named("evaluator", self.run.evaluator, name)
+
+    def note(self, text: str, **numbers: float) -> None:
+        """Say something that the user must see: terminal, run.json and report."""
+        self.notes.append({"text": text, **numbers})
+        sys.stdout.write(f"  note     {text}\n")
+
+    def progress(self, items: Iterable[T], text: str) -> Iterator[T]:
+        """Iterate with a progress bar on a terminal, silently elsewhere."""
+        if not sys.stdout.isatty():
+            yield from items
+            return
+        from rich.progress import track
+
+        yield from track(items, description=f"  {text}", transient=True)

@@ -1,0 +1,45 @@
+"""What a row offers: its conversation, its prompt and its answer, whatever columns hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Message = Mapping[str, Any]
+
+
+def as_messages(value: str | Sequence[Message], role: str) -> list[Message]:
+    """A string as one message of that role; a list of messages as it is."""
+    return [{"role": role, "content": value}] if isinstance(value, str) else list(value)
+
+
+def conversation(columns: Mapping[str, Any]) -> list[Message] | None:
+    """The whole conversation of `messages` or `prompt` + `completion`; None where there is none."""
+    if columns.get("messages"):
+        return list(columns["messages"])
+    if columns.get("prompt") is not None and columns.get("completion") is not None:
+        return as_messages(columns["prompt"], "user") + as_messages(columns["completion"], "assistant")
+    return None
+
+
+def split(columns: Mapping[str, Any], column: str = "completion") -> tuple[list[Message], list[Message]] | None:
+    """(prompt, answer) messages, where the answer is `column`, or the last assistant turn of `messages`."""
+    if columns.get("prompt") is not None and columns.get(column) is not None:
+        return as_messages(columns["prompt"], "user"), as_messages(columns[column], "assistant")
+    messages = columns.get("messages")
+    if column == "completion" and messages and messages[-1]["role"] == "assistant":
+        return list(messages[:-1]), list(messages[-1:])
+    return None
+
+
+def offers(columns: Mapping[str, Any], record: str) -> bool:
+    """Whether the columns can serve as `text`, `messages`, `completion` or `preference`."""
+    if record == "text":
+        return isinstance(columns.get("text"), str)
+    if record == "preference":
+        return all(columns.get(c) is not None for c in ("prompt", "chosen", "rejected"))
+    if record == "messages":
+        return conversation(columns) is not None
+    if record == "completion":
+        return split(columns) is not None
+    return columns.get(record) is not None
