@@ -1,0 +1,100 @@
+"""What TuneForge itself brings, through the door that third parties use."""
+
+from __future__ import annotations
+
+from tuneforge import components as c
+from tuneforge.hookspecs import hookimpl
+
+
+@hookimpl
+def tuneforge_model() -> list[type[c.Model]]:
+    """hf, tiny."""
+    from tuneforge.model.hf import Hf
+    from tuneforge.model.tiny import Tiny
+
+    return [Hf, Tiny]
+
+
+@hookimpl
+def tuneforge_data() -> list[type[c.DataSource]]:
+    """json, csv, parquet, text, share."""
+    from tuneforge.data.csv import Csv
+    from tuneforge.data.json import Json
+    from tuneforge.data.parquet import Parquet
+    from tuneforge.data.share import Share
+    from tuneforge.data.text import Text
+
+    return [Json, Csv, Parquet, Text, Share]
+
+
+@hookimpl
+def tuneforge_transform() -> list[type[c.Transform]]:
+    """exact_dedup, length."""
+    from tuneforge.transform.exact_dedup import ExactDedup
+    from tuneforge.transform.length import Length
+
+    return [ExactDedup, Length]
+
+
+@hookimpl
+def tuneforge_synthetic() -> list[type[c.Generator]]:
+    """template."""
+    from tuneforge.synthetic.template import Template
+
+    return [Template]
+
+
+@hookimpl
+def tuneforge_strategy() -> list[type[c.Strategy]]:
+    """clm, sft, instruction, dpo."""
+    from tuneforge.strategy.clm import Clm
+    from tuneforge.strategy.dpo import Dpo
+    from tuneforge.strategy.instruction import Instruction
+    from tuneforge.strategy.sft import Sft
+
+    return [Clm, Sft, Instruction, Dpo]
+
+
+@hookimpl
+def tuneforge_adapter() -> list[type[c.Adapter]]:
+    """full, lora."""
+    from tuneforge.adapter.full import Full
+    from tuneforge.adapter.lora import Lora
+
+    return [Full, Lora]
+
+
+@hookimpl
+def tuneforge_optimizer() -> list[type[c.Optimizer]]:
+    """adamw."""
+    from tuneforge.optimizer.adamw import AdamW
+
+    return [AdamW]
+
+
+@hookimpl
+def tuneforge_scheduler() -> list[type[c.Scheduler]]:
+    """constant, cosine, linear."""
+    from tuneforge.scheduler.constant import Constant
+    from tuneforge.scheduler.cosine import Cosine
+    from tuneforge.scheduler.linear import Linear
+
+    return [Constant, Cosine, Linear]
+
+
+@hookimpl
+def tuneforge_evaluator() -> list[type[c.Evaluator]]:
+    """exact_match, perplexity, preference_accuracy."""
+    from tuneforge.evaluator.exact_match import ExactMatch
+    from tuneforge.evaluator.perplexity import Perplexity
+    from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
+
+    return [ExactMatch, Perplexity, PreferenceAccuracy]
+
+
+@hookimpl
+def tuneforge_logger() -> list[type[c.Logger]]:
+    """csv."""
+    from tuneforge.logger.csv import Csv
+
+    return [Csv]

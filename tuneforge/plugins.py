@@ -1,0 +1,223 @@
+"""The catalogue: every installed component and preset, and who brought it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from tuneforge import hookspecs
+from tuneforge.components import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS, Component
+from tuneforge.errors import ConfigError, PluginError, nearest
+
+ENTRY_POINTS = "tuneforge"
+YAML_GROUPS = ("experiment", "gate", "trainer")
+"""Groups that hold YAML choices over a part of `Run` and no components."""
+GROUPS = (*KINDS, *HELD_OUT_GROUPS, *YAML_GROUPS)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The distribution that brought something."""
+
+    distribution: str
+    version: str
+    entry_point: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A plugin, or one class of it, that is not used, and why."""
+
+    owner: Owner
+    reason: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A YAML choice."""
+
+    group: str
+    name: str
+    path: Path
+    owner: Owner
+
+
+@dataclass
+class Catalogue:
+    """Components by `group/name`, presets by `group/name`, and what could not be used."""
+
+    components: dict[str, type[Component]] = field(default_factory=dict)
+    presets: dict[str, Preset] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)
+    config_dirs: list[Path] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    collisions: list[str] = field(default_factory=list)
+    plugins: dict[Owner, float] = field(default_factory=dict)
+    """Loaded plugins with the seconds that their import took."""
+    manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("tuneforge"))
+
+    def options(self, group: str) -> list[str]:
+        """Names that may be chosen in a group, sorted."""
+        home = "data" if group in HELD_OUT_GROUPS else group
+        return sorted(ref.split("/", 1)[1] for ref in (*self.components, *self.presets) if ref.startswith(home + "/"))
+
+    def component(self, reference: str) -> type[Component]:
+        """The class of `group/name`; ConfigError with the nearest name otherwise."""
+        if reference not in self.components:
+            raise ConfigError(
+                f"no component '{reference}' is installed.{nearest(reference, self.components)}{self.suspects()}"
+            )
+        return self.components[reference]
+
+    def reference(self, cls: type) -> str | None:
+        """`group/name` of a registered class."""
+        return next((ref for ref, known in self.components.items() if known is cls), None)
+
+    def suspects(self) -> str:
+        """The plugins that failed, as a trailing sentence: what is missing may have come from them."""
+        return "".join(f" Plugin {f.owner} was not loaded: {f.reason}." for f in self.failures)
+
+    def require_sound(self) -> None:
+        """PluginError when two distributions claim one name."""
+        if self.collisions:
+            raise PluginError("\n".join(self.collisions))
+
+
+def conf_dir() -> Path:
+    """The folder of shipped YAML: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise PluginError("this installation of tuneforge has no conf/config.yaml; install it again")
+
+
+@functools.cache
+def load() -> Catalogue:
+    """The catalogue of this installation, made once per process."""
+    found = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "tuneforge", e.name))
+    return build(found)
+
+
+def build(entry_points: Iterable[metadata.EntryPoint]) -> Catalogue:
+    """A catalogue of these entry points, each loaded in its own try."""
+    catalogue = Catalogue()
+    catalogue.manager.add_hookspecs(hookspecs)
+    for entry in entry_points:
+        owner = _owner(entry)
+        try:
+            _admit(catalogue, entry, owner)
+        except Exception as error:  # a plugin may raise anything at import; it is named and skipped
+            catalogue.failures.append(Failure(owner, _reason(error)))
+    return catalogue
+
+
+def _owner(entry: metadata.EntryPoint) -> Owner:
+    dist = entry.dist
+    return Owner(dist.name if dist else "unknown", dist.version if dist else "?", entry.name)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> None:
+    """Load one entry point and take in what its hooks return; raises what the plugin raises."""
+    started = time.perf_counter()
+    plugin = entry.load()
+    seconds = time.perf_counter() - started
+    catalogue.manager.register(plugin, name=f"{owner.distribution}:{owner.entry_point}")
+    try:
+        _refuse_unknown_hooks(catalogue.manager, plugin)
+        found = [(group, cls) for group in KINDS for cls in _answers(catalogue.manager, plugin, f"tuneforge_{group}")]
+        packages = list(_answers(catalogue.manager, plugin, "tuneforge_config_packages"))
+    except BaseException:
+        catalogue.manager.unregister(plugin)
+        raise
+    catalogue.plugins[owner] = seconds
+    for group, cls in found:
+        problem = class_problem(group, cls)
+        if problem:
+            catalogue.failures.append(Failure(owner, problem))
+        else:
+            _claim(catalogue, f"{group}/{cls.name}", owner, catalogue.components, cls)
+    directories = [conf_dir()] if owner.entry_point == "tuneforge" else []
+    directories += [_package_dir(p) for p in packages]
+    for directory in directories:
+        catalogue.config_dirs.append(directory)
+        for preset in presets_in(directory, owner):
+            _claim(catalogue, f"{preset.group}/{preset.name}", owner, catalogue.presets, preset)
+
+
+def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    for caller in manager.get_hookcallers(plugin) or ():
+        if not caller.has_spec():
+            known = [n for n in dir(hookspecs) if n.startswith("tuneforge_")]
+            raise PluginError(f"unknown hook '{caller.name}'.{nearest(caller.name, known)}")
+
+
+def _answers(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[Any]:
+    for implementation in getattr(manager.hook, hook).get_hookimpls():
+        if implementation.plugin is plugin:
+            yield from implementation.function()
+
+
+def class_problem(group: str, cls: Any) -> str | None:
+    """Why a class returned by `tuneforge_<group>` cannot be a component, or None."""
+    base = KINDS[group]
+    label = f"tuneforge_{group} returned {getattr(cls, '__name__', cls)!r}"
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        return f"{label}, which is not a subclass of {base.__name__}"
+    if "__dataclass_params__" not in cls.__dict__ or not dataclasses.is_dataclass(cls):
+        return f"{label}, which lacks the decorator @dataclass(kw_only=True)"
+    if not isinstance(getattr(cls, "name", None), str) or not cls.name.isidentifier():
+        return f"{label}, whose `name` is not an identifier: {getattr(cls, 'name', None)!r}"
+    missing = [m for m in REQUIRED_METHODS[group] if getattr(cls, m) is getattr(base, m)]
+    if missing:
+        return f"{label}, which does not implement {', '.join(missing)}"
+    if group == "evaluator" and all(getattr(cls, m) is getattr(base, m) for m in ("score", "measure")):
+        return f"{label}, which implements neither score nor measure"
+    return None
+
+
+def _claim(catalogue: Catalogue, reference: str, owner: Owner, table: dict[str, Any], thing: Any) -> None:
+    if reference in catalogue.owners:
+        first = catalogue.owners[reference]
+        catalogue.collisions.append(f"{reference} is claimed by both {first} and {owner}; uninstall one of them")
+        return
+    catalogue.owners[reference] = owner
+    table[reference] = thing
+
+
+def _package_dir(package: str) -> Path:
+    """Folder of a package that may lie inside another, found without importing either."""
+    top, *rest = package.split(".")
+    spec = importlib.util.find_spec(top)
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location, *rest)
+        if folder.is_dir():
+            return folder
+    raise PluginError(f"config package '{package}' is not installed or is not a folder")
+
+
+def presets_in(directory: Path, owner: Owner) -> list[Preset]:
+    """Every `<group>/<name>.yaml` below a config folder; PluginError for a folder that is no group."""
+    found = []
+    for path in sorted(directory.glob("*/*.yaml")):
+        if path.parent.name not in GROUPS:
+            raise PluginError(f"{path}: '{path.parent.name}' is no config group.{nearest(path.parent.name, GROUPS)}")
+        found.append(Preset(path.parent.name, path.stem, path, owner))
+    return found
