@@ -117,6 +117,9 @@ class Component:
 class Model(Component):
     """Where the model and its tokenizer come from."""
 
+    learning_rate_factor: ClassVar[float] = 1.0
+    """The strategy's learning rate is multiplied by this: very small models take larger rates."""
+
     def config(self) -> Mapping[str, Any]:
         """The model's configuration (config.json), without reading weights."""
         raise NotImplementedError
@@ -180,6 +183,9 @@ class Role(StrEnum):
 @dataclass(kw_only=True)
 class DataSource(Component):
     """Rows from somewhere: a file format, a database, a generator of raw columns."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """File suffixes (without .gz) for which `data=PATH` chooses this source."""
 
     path: str = ""
     """File to read."""

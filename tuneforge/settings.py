@@ -193,7 +193,7 @@ class Run:
 
     @property
     def learning_rate(self) -> float:
-        """Peak learning rate: the optimizer's, or the strategy's times the adapter's factor."""
+        """Peak learning rate: the optimizer's, or the strategy's times the adapter's and the model's factors."""
         if self.optimizer.learning_rate is not None:
             return self.optimizer.learning_rate
-        return self.strategy.learning_rate * self.adapter.learning_rate_factor
+        return self.strategy.learning_rate * self.adapter.learning_rate_factor * self.model.learning_rate_factor
