@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from tuneforge.errors import ConfigError, PluginError, nearest
 ENTRY_POINTS = "tuneforge"
 YAML_GROUPS = ("experiment", "gate", "trainer")
 """Groups that hold YAML choices over a part of `Run` and no components."""
+HEAVY = ("torch", "transformers", "lightning", "tensorflow", "jax", "pandas")
+"""Libraries that a declaring module must not import."""
 GROUPS = (*KINDS, *HELD_OUT_GROUPS, *YAML_GROUPS)
 
 
@@ -45,6 +48,14 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """What loading a plugin cost: seconds, and the heavy libraries that it dragged in."""
+
+    seconds: float
+    heavy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Preset:
     """A YAML choice."""
 
@@ -64,8 +75,7 @@ class Catalogue:
     config_dirs: list[Path] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     collisions: list[str] = field(default_factory=list)
-    plugins: dict[Owner, float] = field(default_factory=dict)
-    """Loaded plugins with the seconds that their import took."""
+    plugins: dict[Owner, Loading] = field(default_factory=dict)
     manager: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager("tuneforge"))
 
     def options(self, group: str) -> list[str]:
@@ -136,7 +146,7 @@ def _reason(error: Exception) -> str:
 
 def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> None:
     """Load one entry point and take in what its hooks return; raises what the plugin raises."""
-    started = time.perf_counter()
+    before, started = set(sys.modules), time.perf_counter()
     plugin = entry.load()
     seconds = time.perf_counter() - started
     catalogue.manager.register(plugin, name=f"{owner.distribution}:{owner.entry_point}")
@@ -147,7 +157,8 @@ def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> No
     except BaseException:
         catalogue.manager.unregister(plugin)
         raise
-    catalogue.plugins[owner] = seconds
+    heavy = tuple(m for m in HEAVY if m in sys.modules and m not in before)
+    catalogue.plugins[owner] = Loading(seconds, heavy)
     for group, cls in found:
         problem = class_problem(group, cls)
         if problem:

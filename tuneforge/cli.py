@@ -1,0 +1,228 @@
+"""`tuneforge [COMMAND] [PATH…] [OVERRIDE…]`: what the words on the command line mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tuneforge import __version__
+from tuneforge.errors import ConfigError, TuneForgeError, nearest
+
+COMMANDS = {
+    "run": "data, proof, baseline, training, evaluation, verdict (the default)",
+    "check": "everything before the first step; also on a finished run: tuneforge check RUN",
+    "evaluate": "MODEL… : only the evaluators, on model folders, adapters and runs",
+    "plugins": "list what is installed; show GROUP/NAME; check",
+    "completion": "bash, zsh or fish: print the completion script",
+}
+OPTIONS = {
+    "-h, --help": "this text; with a COMMAND, its own",
+    "--version": "the version",
+    "-m, --multirun": "a grid: seed=1,2 strategy=sft,dpo",
+    "--from RUN": "repeat a run in a fresh directory, with overrides",
+    "--config-dir DIR": "a folder of your own YAML, laid out by group",
+}
+HELP = {
+    "run": "tuneforge run [FILE.yaml] [KEY=VALUE…]\n\n  tuneforge strategy=dpo\n  tuneforge my.yaml seed=2\n"
+    "  tuneforge resume=outputs/latest\n  tuneforge --from outputs/latest seed=2\n"
+    "  tuneforge -m strategy=lora adapter.r=4,16 seed=1,2",
+    "check": "tuneforge check [RUN | FILE.yaml] [KEY=VALUE…]\n\nReads the data, proves mask, packing and leakage, plans time; trains nothing.",
+    "evaluate": "tuneforge evaluate MODEL… [KEY=VALUE…]\n\n  tuneforge evaluate outputs/latest\n"
+    "  tuneforge evaluate ./adapter ./base test=test.jsonl evaluator=exact_match",
+    "plugins": "tuneforge plugins [list | show GROUP/NAME | check]",
+    "completion": 'tuneforge completion bash|zsh|fish\n\n  eval "$(tuneforge completion bash)"',
+}
+
+
+@dataclass
+class Arguments:
+    """The words of a command line, sorted."""
+
+    command: str = "run"
+    paths: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+    config_dirs: list[str] = field(default_factory=list)
+    multirun: bool = False
+    source: str | None = None
+    """The run directory of --from."""
+    help: bool = False
+    version: bool = False
+
+
+def parse(words: Sequence[str]) -> Arguments:
+    """Sort the words; ConfigError for an option or command that does not exist."""
+    arguments = Arguments()
+    rest = list(words)
+    if rest and rest[0] in COMMANDS:
+        arguments.command = rest.pop(0)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-h", "--help"):
+            arguments.help = True
+        elif word == "--version":
+            arguments.version = True
+        elif word in ("-m", "--multirun"):
+            arguments.multirun = True
+        elif word.split("=")[0] in ("--from", "--config-dir"):
+            _valued(word, rest, arguments)
+        elif word.startswith("-"):
+            known = [o for line in OPTIONS for o in re.findall(r"--?[a-z-]+", line)]
+            raise ConfigError(f"{word}: there is no such option.{nearest(word, known)}")
+        elif _is_override(word):
+            arguments.overrides.append(word)
+        else:
+            arguments.paths.append(word)
+    return arguments
+
+
+def _valued(word: str, rest: list[str], arguments: Arguments) -> None:
+    option, _, value = word.partition("=")
+    if not value and not rest:
+        raise ConfigError(f"{option}: needs a folder")
+    value = value or rest.pop(0)
+    if option == "--from":
+        arguments.source = value
+    else:
+        arguments.config_dirs.append(value)
+
+
+def _is_override(word: str) -> bool:
+    return bool(re.match(r"^(\+{0,2}[\w@:./]+=|~\w)", word)) and not os.path.exists(word)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code. Expected errors are one message on stderr, without a traceback."""
+    try:
+        return dispatch(sys.argv[1:] if words is None else list(words))
+    except TuneForgeError as error:
+        if os.environ.get("TUNEFORGE_TRACEBACK"):
+            raise
+        sys.stderr.write(f"tuneforge: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("tuneforge: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def dispatch(words: list[str]) -> int:
+    """The command's own function, imported only when it is needed."""
+    if words[:1] == ["--complete"]:
+        return _complete(words[1:])
+    arguments = parse(words)
+    if arguments.version:
+        sys.stdout.write(f"tuneforge {__version__}\n")
+        return 0
+    if arguments.help:
+        sys.stdout.write(help_text(arguments.command if words[0] in COMMANDS else ""))
+        return 0
+    _say_failures()
+    command = {"plugins": _plugins, "completion": _completion, "evaluate": _evaluate}.get(arguments.command, _run)
+    return command(arguments)
+
+
+def _say_failures() -> None:
+    from tuneforge import plugins
+
+    for failure in plugins.load().failures:
+        sys.stderr.write(f"tuneforge: plugin {failure.owner} is skipped: {failure.reason}\n")
+
+
+def help_text(command: str) -> str:
+    """Usage; without a command, the groups and their options too."""
+    if command:
+        return f"{HELP[command]}\n"
+    from tuneforge import plugins
+
+    catalogue = plugins.load()
+    lines = ["TuneForge adapts a language model to a job, from one config.", ""]
+    lines += ["usage: tuneforge [COMMAND] [PATH…] [KEY=VALUE…]", ""]
+    lines += [f"  {name:<18}{text}" for name, text in COMMANDS.items()]
+    lines += ["", *(f"  {name:<18}{text}" for name, text in OPTIONS.items())]
+    lines += ["", "choices (GROUP=OPTION; a path is a choice too; several: 'GROUP=[A,B]', +GROUP=A, '~GROUP.A'):"]
+    for group in plugins.GROUPS:
+        if options := catalogue.options(group):
+            lines.append(f"  {group:<12}{', '.join(options)}")
+    lines += ["", "values:     KEY=VALUE, for example seed=2 batch.size=16 trainer.max_epochs=1"]
+    lines += ["            tuneforge plugins show strategy/dpo   prints the fields of a component", ""]
+    return "\n".join(lines)
+
+
+def _run(arguments: Arguments) -> int:
+    from tuneforge import execute
+
+    if arguments.command == "check":
+        return execute.check(arguments.paths, arguments.overrides, arguments.config_dirs)
+    if len(arguments.paths) > 1 or any(not p.endswith((".yaml", ".yml")) for p in arguments.paths):
+        word = next((p for p in arguments.paths if not p.endswith((".yaml", ".yml"))), arguments.paths[-1])
+        raise ConfigError(f"'{word}': no such command, and no YAML file or KEY=VALUE.{nearest(word, COMMANDS)}")
+    file = arguments.paths[0] if arguments.paths else None
+    if arguments.multirun:
+        from tuneforge import grid
+
+        return grid.run(arguments.overrides, file, arguments.config_dirs)
+    return execute.command(arguments.overrides, file, arguments.config_dirs, arguments.source)
+
+
+def _evaluate(arguments: Arguments) -> int:
+    from tuneforge import compare
+
+    if not arguments.paths:
+        raise ConfigError("evaluate: name a model folder, an adapter or a run: tuneforge evaluate outputs/latest")
+    return compare.evaluate(arguments.paths, arguments.overrides, arguments.config_dirs)
+
+
+def _plugins(arguments: Arguments) -> int:
+    from tuneforge import describe, plugins
+
+    catalogue = plugins.load()
+    action, *names = arguments.paths or ["list"]
+    if action == "list":
+        sys.stdout.writelines(f"{line}\n" for line in describe.listing(catalogue))
+        return 0
+    if action == "show" and names:
+        sys.stdout.write("\n".join(describe.show(name, catalogue) for name in names))
+        return 0
+    if action == "check":
+        return _check_plugins()
+    raise ConfigError(f"plugins {action}: use list, show GROUP/NAME or check.{nearest(action, ['list', 'show', 'check'])}")
+
+
+def _check_plugins() -> int:
+    """One line per plugin: whether it loads, and whether it drags a heavy library in at load."""
+    from tuneforge import plugins
+
+    catalogue = plugins.load()
+    for owner, loading in catalogue.plugins.items():
+        slow = f"  SLOW: imports {', '.join(loading.heavy)} at load" if loading.heavy else ""
+        sys.stdout.write(f"ok        {owner}  loaded in {loading.seconds:.2f} s{slow}\n")
+    for failure in catalogue.failures:
+        sys.stdout.write(f"FAILED    {failure.owner}: {failure.reason}\n")
+    for text in catalogue.collisions:
+        sys.stdout.write(f"COLLISION {text}\n")
+    return 2 if catalogue.failures or catalogue.collisions else 0
+
+
+def _completion(arguments: Arguments) -> int:
+    from tuneforge import completion
+
+    shell = arguments.paths[0] if arguments.paths else Path(os.environ.get("SHELL", "bash")).name
+    sys.stdout.write(completion.script(shell))
+    return 0
+
+
+def _complete(words: list[str]) -> int:
+    from tuneforge import completion
+
+    sys.stdout.writelines(f"{candidate}\n" for candidate in completion.candidates(words[-1] if words else ""))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Hydra's and OmegaConf's errors as one readable message: the key, what was found, what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+
+from omegaconf.errors import OmegaConfBaseException
+
+from tuneforge.components import KINDS, SEVERAL
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.plugins import GROUPS, Catalogue
+from tuneforge.settings import Run
+
+FAMILIAR: Mapping[str, str] = {
+    "lr": "optimizer.learning_rate",
+    "learning_rate": "optimizer.learning_rate",
+    "weight_decay": "optimizer.weight_decay",
+    "optim": "optimizer=",
+    "lr_scheduler_type": "scheduler=",
+    "warmup_ratio": "scheduler.warmup",
+    "warmup_steps": "scheduler.warmup",
+    "per_device_train_batch_size": "batch.size",
+    "micro_batch_size": "batch.size",
+    "batch_size": "batch.size",
+    "gradient_accumulation_steps": "batch.global_size (rows per optimizer step)",
+    "accumulate_grad_batches": "batch.global_size (rows per optimizer step)",
+    "num_train_epochs": "trainer.max_epochs",
+    "num_epochs": "trainer.max_epochs",
+    "epochs": "trainer.max_epochs",
+    "max_steps": "trainer.max_steps",
+    "max_seq_length": "batch.max_length",
+    "max_length": "batch.max_length",
+    "sequence_len": "batch.max_length",
+    "cutoff_len": "batch.max_length",
+    "sample_packing": "batch.packing",
+    "packing": "batch.packing",
+    "max_grad_norm": "trainer.gradient_clip_val",
+    "bf16": "trainer.precision=bf16-mixed",
+    "fp16": "trainer.precision=16-mixed",
+    "lora_r": "adapter.r",
+    "lora_rank": "adapter.r",
+    "r": "adapter.r",
+    "lora_alpha": "adapter.alpha",
+    "lora_dropout": "adapter.dropout",
+    "lora_target": "adapter.targets",
+    "target_modules": "adapter.targets",
+    "finetuning_type": "adapter=",
+    "beta": "strategy.beta",
+    "stage": "strategy=",
+    "model_name_or_path": "model=",
+    "base_model": "model=",
+    "dataset": "data=",
+    "datasets": "data=",
+    "train_file": "data=",
+    "eval_dataset": "test=",
+    "val_size": "validation.share.fraction",
+    "template": "model.chat_template",
+    "chat_template": "model.chat_template",
+    "resume_from_checkpoint": "resume",
+    "report_to": "logger=",
+    "logging_steps": "trainer.log_every_n_steps",
+    "save_steps": "checkpoint.every",
+    "save_total_limit": "checkpoint.keep",
+    "eval_steps": "trainer.val_check_interval",
+}
+"""Names from other tools → ours."""
+
+ROOT_KEYS = tuple(f.name for f in dataclasses.fields(Run))
+
+
+def familiar(name: str) -> str:
+    """` Here it is …` for a name known from other tools, else an empty string."""
+    ours = FAMILIAR.get(name.split(".")[-1])
+    return f" Here it is called {ours}." if ours else ""
+
+
+def unknown_key(key: str, allowed: Iterable[str], catalogue: Catalogue) -> ConfigError:
+    """The error for a key that nothing in the config has."""
+    allowed = list(allowed)
+    parent, _, last = key.rpartition(".")
+    hint = _other_owner(key, catalogue) or familiar(key) or nearest(last, allowed)
+    names = ", ".join(sorted(allowed)) or "none"
+    return ConfigError(f"{key}: there is no such key.{hint}\n  allowed {f'under {parent}' if parent else 'here'}: {names}")
+
+
+def _other_owner(key: str, catalogue: Catalogue) -> str:
+    """Names the components of the same group that do have the field, or the one that must be chosen."""
+    group, *rest = key.split(".")
+    home = "data" if group in ("validation", "test") else group
+    if home not in KINDS or not rest:
+        return ""
+    if group in SEVERAL and len(rest) >= 1 and f"{home}/{rest[0]}" in catalogue.owners:
+        return f" '{rest[0]}' is not among the chosen {group}: choose it with +{group}={rest[0]}."
+    owners = [
+        cls.name
+        for ref, cls in catalogue.components.items()
+        if ref.startswith(f"{home}/") and rest[-1] in {f.name for f in dataclasses.fields(cls)}
+    ]
+    return f" Chosen is another {group}; the field belongs to {', '.join(f'{group}={o}' for o in owners)}." if owners else ""
+
+
+def unknown_option(group: str, option: str, catalogue: Catalogue) -> ConfigError:
+    """The error for a choice that no installed distribution offers."""
+    options = catalogue.options(group)
+    return ConfigError(
+        f"{group}={option}: there is no such {group}.{nearest(option, options)}\n"
+        f"  installed: {', '.join(options) or 'none'}{catalogue.suspects()}"
+    )
+
+
+def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
+    """The message for whatever Hydra or OmegaConf raised while composing."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = str(cause).strip() or str(error)
+    if missing := re.search(r"Could not (?:find|load) '(?P<group>[\w/]+)/(?P<option>[^'/]+)'", text):
+        return unknown_option(missing["group"], missing["option"], catalogue)
+    key = str(getattr(cause, "full_key", None) or getattr(cause, "key", None) or "")
+    if "is not in struct" in text or ("Key '" in text and "' not in '" in text):
+        parent = getattr(cause, "parent_node", None)
+        return unknown_key(key, [str(k) for k in parent] if parent is not None else ROOT_KEYS, catalogue)
+    if isinstance(cause, OmegaConfBaseException) and key:
+        return ConfigError(f"{key}: {text.splitlines()[0]}")
+    if "Could not override" in text and (found := re.search(r"Could not override '([^']+)'", text)):
+        return unknown_key(found[1], (*ROOT_KEYS, *GROUPS), catalogue)
+    return ConfigError(" ".join(text.split()) if text.count("\n") < 3 else text.splitlines()[0])

@@ -1,0 +1,332 @@
+"""From a command line to a typed config: Hydra composes; what it would let pass is refused here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from tuneforge import plugins
+from tuneforge.choices import PathChoices
+from tuneforge.complaints import ROOT_KEYS, readable, unknown_key, unknown_option
+from tuneforge.components import HELD_OUT_GROUPS, KINDS, SEVERAL
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.plugins import GROUPS, YAML_GROUPS, Catalogue
+from tuneforge.settings import Run
+
+DEFAULT_JOB = "helpdesk"
+"""The experiment that runs when the command names no data, file or experiment."""
+
+
+@dataclass
+class Composed:
+    """A composed config, and how it came about."""
+
+    config: DictConfig
+    types: dict[str, str]
+    """Path in the config → `group/name` of its component."""
+    choices: dict[str, Any]
+    """Group → option or options chosen."""
+    overrides: list[str]
+    notes: list[str] = field(default_factory=list)
+    """Defaults that the user did not ask for and must hear of."""
+
+    @property
+    def run(self) -> Run:
+        """The typed objects."""
+        return Run.from_config(self.config, self.types)
+
+
+class _SearchPath(SearchPathPlugin):  # type: ignore[misc]
+    """Puts the config folders of plugins and of the user behind the shipped one."""
+
+    directories: tuple[Path, ...] = ()
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        for directory in self.directories:
+            search_path.append("tuneforge", f"file://{directory}")
+
+
+def compose(overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> Run:
+    """The typed run that a command line with these overrides would execute."""
+    return compose_config(overrides, config_dirs=config_dirs).run
+
+
+def compose_config(
+    overrides: Sequence[str] = (),
+    *,
+    file: str | Path | None = None,
+    config_dirs: Sequence[str | Path] = (),
+    catalogue: Catalogue | None = None,
+) -> Composed:
+    """Compose and validate.
+
+    `file` is a user's YAML, used as an experiment. Raises ConfigError with one readable message.
+    """
+    catalogue = catalogue or plugins.load()
+    catalogue.require_sound()
+    paths = PathChoices(catalogue)
+    folders = [_user_folder(Path(d), catalogue) for d in config_dirs]
+    arguments = [paths.in_override(o) for o in overrides]
+    parsed = _parse(arguments)
+    _refuse_overrides(parsed, catalogue, folders)
+    store = ConfigStore.instance()
+    saved = dict(store.repo)
+    try:
+        _register(store, catalogue)
+        arguments, notes = _job(arguments, parsed, file, paths, catalogue, folders, store)
+        _store_paths(store, paths)
+        config = _compose(arguments, catalogue, folders)
+    finally:
+        store.repo = saved
+    choices = _choices(config)
+    with open_dict(config):
+        del config["hydra"]
+    types = component_types(config, catalogue)
+    Run.from_config(config, types)
+    return Composed(config, types, choices, list(overrides), notes)
+
+
+def points(overrides: Sequence[str], catalogue: Catalogue | None = None) -> list[list[str]]:
+    """The override lists of a grid, in Hydra's own sweep grammar."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    paths = PathChoices(catalogue or plugins.load())
+    for override in overrides:
+        paths.in_override(override)  # refuses equal stems over the whole grid
+    try:
+        batches = BasicSweeper.split_arguments(_parse([_quoted_paths(o) for o in overrides]), max_batch_size=None)
+    except Exception as error:
+        raise ConfigError(f"-m: {error}") from error
+    return [point for batch in batches for point in batch]
+
+
+def _quoted_paths(override: str) -> str:
+    """A `~` path is no word in Hydra's grammar; sweeps keep it by quoting."""
+    return re.sub(r"(?<=[=,\[])(~/[^,\]]*)", r"'\1'", override)
+
+
+def _parse(overrides: Iterable[str]) -> list[Override]:
+    parsed = []
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise ConfigError(f"'{override}' is no override; write key=value.{nearest(override, ROOT_KEYS)}")
+        try:
+            parsed += OverridesParser.create().parse_overrides([override])
+        except Exception as error:
+            reason = next((line for line in str(error).splitlines() if line), "")
+            raise ConfigError(f"{override}: cannot be read; quote values with special characters. {reason}") from error
+    return parsed
+
+
+def _refuse_overrides(parsed: Sequence[Override], catalogue: Catalogue, folders: Sequence[Path]) -> None:
+    """What Hydra would merge, invent or execute without a word."""
+    for override in parsed:
+        text, key = override.input_line or "", override.key_or_group
+        if "_target_" in text:
+            raise ConfigError(f"{text}: '_target_' is refused; a config can only name installed components")
+        root = key.split(".")[0]
+        if root == "hydra":
+            raise ConfigError(f"{key}: Hydra's own settings are not used here; see --config-dir and -m")
+        if root not in ROOT_KEYS and root not in GROUPS:
+            raise unknown_key(key, sorted({*ROOT_KEYS, *GROUPS}), catalogue)
+        if key in GROUPS and not override.is_delete() and not override.is_sweep_override():
+            _refuse_choice(key, override.value(), catalogue, folders)
+
+
+def _refuse_choice(group: str, value: Any, catalogue: Catalogue, folders: Sequence[Path]) -> None:
+    if isinstance(value, list) and group not in SEVERAL:
+        raise ConfigError(f"{group}={value}: choose one; several {group} would be merged into one without a word")
+    options = {*catalogue.options(group), *(p.stem for f in folders for p in f.glob(f"{group}/*.yaml"))}
+    for option in value if isinstance(value, list) else [value]:
+        if option is not None and str(option) not in options and not str(option).startswith("path_"):
+            raise unknown_option(group, str(option), catalogue)
+
+
+def _user_folder(folder: Path, catalogue: Catalogue) -> Path:
+    """A --config-dir, refused where a file in it bears the name of an installed option."""
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir {folder}: no such folder")
+    for path in sorted(folder.glob("*/*.yaml")):
+        reference = f"{path.parent.name}/{path.stem}"
+        if reference in catalogue.owners:
+            raise ConfigError(f"{path}: '{reference}' is shipped by {catalogue.owners[reference]}; rename the file")
+    return folder.resolve()
+
+
+def _register(store: ConfigStore, catalogue: Catalogue) -> None:
+    """The typed root, each component under its group, each data preset under validation and test too."""
+    store.store(name="settings", node=Run, provider="tuneforge")
+    for reference, cls in catalogue.components.items():
+        group, name = reference.split("/")
+        for home in (group, *HELD_OUT_GROUPS) if group == "data" else (group,):
+            package = f"{home}.{name}" if group in SEVERAL else home
+            store.store(group=home, name=name, node=cls, package=package, provider="tuneforge")
+    for preset in catalogue.presets.values():
+        for home in HELD_OUT_GROUPS if preset.group == "data" else ():
+            node = {"defaults": [f"/data/{preset.name}@_here_", "_self_"]}
+            store.store(group=home, name=preset.name, node=node, package=f"{home}.{preset.name}", provider="tuneforge")
+
+
+def _store_paths(store: ConfigStore, paths: PathChoices) -> None:
+    for choice in paths.found.values():
+        node = OmegaConf.structured(choice.component)
+        node.path = choice.path
+        store.store(group=choice.group, name=choice.option, node=node, package=choice.package, provider="tuneforge")
+
+
+def _job(
+    arguments: list[str],
+    parsed: Sequence[Override],
+    file: str | Path | None,
+    paths: PathChoices,
+    catalogue: Catalogue,
+    folders: Sequence[Path],
+    store: ConfigStore,
+) -> tuple[list[str], list[str]]:
+    """The experiment in force: the user's file, the one named, or the default job while no data is named."""
+    named = [o for o in parsed if o.key_or_group == "experiment"]
+    if file is not None:
+        if named:
+            raise ConfigError(f"{file} and {named[0].input_line}: name one of them; a file is used as the experiment")
+        option = _store_yaml(store, Path(file), paths)
+        return [f"experiment={option}", *arguments], []
+    if named:
+        return _named_experiment(arguments, named[-1], paths, catalogue, folders, store), []
+    if any(o.key_or_group == "data" and o.type is OverrideType.CHANGE for o in parsed):
+        untouched = [g for g in HELD_OUT_GROUPS if g not in {o.key_or_group for o in parsed}]
+        return arguments, [f"{g}=share" for g in untouched]
+    return [f"experiment={DEFAULT_JOB}", *arguments], []
+
+
+def _named_experiment(
+    arguments: list[str],
+    override: Override,
+    paths: PathChoices,
+    catalogue: Catalogue,
+    folders: Sequence[Path],
+    store: ConfigStore,
+) -> list[str]:
+    """An experiment whose defaults name paths is stored with those paths as options."""
+    name = str(override.value())
+    files = [f / "experiment" / f"{name}.yaml" for f in (*catalogue.config_dirs, *folders)]
+    path = next((f for f in files if f.is_file()), None)
+    if path is None or not paths.in_defaults(_read_yaml(path).get("defaults") or [], str(path)):
+        return arguments
+    before = len(paths.found)
+    option = _store_yaml(store, path, paths)
+    if len(paths.found) == before:
+        return arguments
+    return [f"experiment={option}" if a == override.input_line else a for a in arguments]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: a config file holds key: value pairs, found {type(content).__name__}")
+    return content
+
+
+def _store_yaml(store: ConfigStore, path: Path, paths: PathChoices) -> str:
+    """Store a YAML file as an experiment with its path choices resolved; returns the option's name."""
+    if not path.is_file():
+        known = [str(p) for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise ConfigError(f"{path}: no such file.{nearest(str(path), known)}")
+    content = _read_yaml(path)
+    if "_target_" in path.read_text(encoding="utf-8"):
+        raise ConfigError(f"{path}: '_target_' is refused; a config can only name installed components")
+    stray = [k for k in content if k not in ROOT_KEYS and k not in GROUPS and k != "defaults"]
+    if stray:
+        raise unknown_key(f"{stray[0]} (in {path})", sorted({*ROOT_KEYS, *GROUPS}), paths.catalogue)
+    defaults = paths.in_defaults(content.get("defaults") or [], str(path))
+    for entry in defaults:
+        for key, value in (entry.items() if isinstance(entry, dict) else ()):
+            group = key.removeprefix("override ").strip().lstrip("/").split("@")[0]
+            if group in GROUPS and value is not None:
+                _refuse_choice(group, value, paths.catalogue, ())
+    option = f"path_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}"
+    node = {**content, "defaults": [*defaults, *([] if "_self_" in defaults else ["_self_"])]}
+    store.store(group="experiment", name=option, node=node, package="_global_", provider=str(path))
+    return option
+
+
+def _compose(arguments: list[str], catalogue: Catalogue, folders: Sequence[Path]) -> DictConfig:
+    """Run Hydra's compose API; its errors come out readable."""
+    shipped, *others = catalogue.config_dirs
+    _SearchPath.directories = (*others, *folders)
+    Plugins.instance().register(_SearchPath)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(shipped), version_base="1.3", job_name="tuneforge"):
+            return hydra_compose("config", overrides=arguments, return_hydra_config=True)
+    except Exception as error:
+        raise readable(error, catalogue) from error
+
+
+def _choices(config: DictConfig) -> dict[str, Any]:
+    """Group → option; for groups of several, the keys that are in the config."""
+    chosen = {
+        str(group).split("@")[0]: option
+        for group, option in config.hydra.runtime.choices.items()
+        if not str(group).startswith("hydra/") and option is not None
+    }
+    singles = {g: o for g, o in chosen.items() if g in {*KINDS, *YAML_GROUPS} and g not in SEVERAL}
+    return singles | {g: [str(k) for k in config[g]] for g in SEVERAL if config[g]}
+
+
+def component_types(config: DictConfig, catalogue: Catalogue) -> dict[str, str]:
+    """Path → `group/name` for every component in the config.
+
+    Raises ConfigError for stray keys and for values where no component was chosen: Hydra accepts both.
+    """
+    types: dict[str, str] = {}
+    bases = set(KINDS.values())
+
+    def walk(node: Any, path: str) -> None:
+        if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
+            return
+        cls = OmegaConf.get_type(node)
+        if cls in bases:
+            group = path.split(".")[0]
+            raise ConfigError(
+                f"{path}: values are set, but no component is chosen there; choose one with "
+                f"{group}=…: {', '.join(catalogue.options(group))}"
+            )
+        if "_target_" in node:
+            raise ConfigError(f"{path}._target_: refused; a config can only name installed components")
+        fields = getattr(cls, "__dataclass_fields__", None)
+        if fields is not None:
+            for key in node:
+                if key not in fields:
+                    raise unknown_key(f"{path}.{key}" if path else str(key), list(fields), catalogue)
+            reference = catalogue.reference(cls)
+            if reference is not None:
+                types[path] = reference
+        for key in node:
+            walk(node._get_node(key), f"{path}.{key}" if path else str(key))
+
+    walk(config, "")
+    return types
