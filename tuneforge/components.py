@@ -258,6 +258,8 @@ class Strategy(Component):
     head: ClassVar[str] = "causal_lm"
     packable: ClassVar[bool] = False
     """Several rows may share one sequence: parts are exactly input_ids and labels."""
+    chunked: ClassVar[bool] = False
+    """Rows longer than batch.max_length are cut into chunks, not quarantined: every token stands for itself."""
     reference: ClassVar[bool] = False
     """Needs reference log-probabilities."""
     learning_rate: ClassVar[float] = 2e-5
