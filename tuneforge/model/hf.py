@@ -1,0 +1,184 @@
+"""Models in Hugging Face's format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from tuneforge.components import Context, Model
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.rows import Loaded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from tuneforge.settings import Run
+
+
+class DType(StrEnum):
+    """Type of the weights in memory."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+class Attention(StrEnum):
+    """Implementation of attention."""
+
+    auto = "auto"
+    sdpa = "sdpa"
+    eager = "eager"
+    flash_attention_2 = "flash_attention_2"
+
+
+@dataclass(kw_only=True)
+class Hf(Model):
+    """A model folder or a name on the Hugging Face hub, with its tokenizer. Weights are read from safetensors only."""
+
+    name: ClassVar[str] = "hf"
+
+    path: str = ""
+    """Folder with config.json, *.safetensors and a tokenizer, or a hub name as `org/name`."""
+    dtype: DType = DType.auto
+    """Weights' type: auto (bfloat16 where an accelerator has it, else float32), float32, bfloat16 or float16."""
+    attention: Attention = Attention.auto
+    """Attention: auto (the model's default), sdpa, eager or flash_attention_2."""
+    chat_template: str | None = None
+    """A .jinja file, a template itself, or `none` for plain text; null: the tokenizer's own."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; null: the default branch."""
+    token: str | None = field(default=None, metadata={"secret": True})
+    """Hub token, as ${oc.env:HF_TOKEN}; null: the one that is logged in."""
+    trust_remote_code: bool = False
+    """Run Python code that the model brings."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """A path is needed."""
+        if not self.path:
+            yield "model.path is empty: give a model folder or a hub name (model=./folder also works)"
+
+    def config(self) -> Mapping[str, Any]:
+        """The content of config.json."""
+        folder = self._folder()
+        if folder is None:
+            return dict(self._from_hub("AutoConfig").to_dict())
+        return _config_json(folder)
+
+    def load(self, head: str, context: Context) -> Loaded:
+        """Model and tokenizer; says the chosen dtype, and the pad token where one had to be chosen."""
+        from tuneforge.model.tokenizer import check_size, prepare
+
+        if head != "causal_lm":
+            raise ConfigError(f"model=hf has no head '{head}'; it has causal_lm")
+        folder = self._folder()
+        if folder is not None:
+            _config_json(folder)
+            _check_weights(folder)
+        tokenizer: Tokenizer = self._from_hub("AutoTokenizer")
+        prepare(tokenizer, self.chat_template, context)
+        model: PreTrainedModel = self._from_hub("AutoModelForCausalLM", **self._weights(context))
+        check_size(tokenizer, model, self.path)
+        model.config.pad_token_id = tokenizer.pad_token_id
+        return Loaded(model, tokenizer)
+
+    def _weights(self, context: Context) -> dict[str, Any]:
+        dtype = self.dtype.value
+        if self.dtype is DType.auto:
+            dtype = _best_dtype(context.run.trainer.accelerator)
+            context.note(f"model.dtype=auto: {dtype}")
+        options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+        if self.attention is not Attention.auto:
+            options["attn_implementation"] = self.attention.value
+        return options
+
+    def _folder(self) -> Path | None:
+        """The model's folder; None for a hub name. ConfigError for a path that is no model folder."""
+        path = Path(self.path).expanduser()
+        if path.is_file():
+            raise ConfigError(f"model.path={self.path} is a file; a folder with config.json is needed")
+        if path.is_dir():
+            return path
+        looks_local = self.path.startswith((".", "/", "~")) or self.path.count("/") != 1 or path.parent.is_dir()
+        if looks_local and (self.path.count("/") != 0 or not self.path):
+            raise ConfigError(f"model.path={self.path}: no such folder.{_near(path)}")
+        return None
+
+    def _from_hub(self, auto: str, **options: Any) -> Any:
+        """`transformers.<auto>.from_pretrained`; what goes wrong becomes one ConfigError."""
+        import transformers
+
+        where = str(Path(self.path).expanduser()) if self._folder() else self.path
+        try:
+            return getattr(transformers, auto).from_pretrained(
+                where,
+                revision=self.revision or "main",
+                token=self.token,
+                trust_remote_code=self.trust_remote_code,
+                **options,
+            )
+        except Exception as error:
+            raise ConfigError(f"model.path={self.path}: {_reason(error, self._folder() is None)}") from error
+
+
+def _best_dtype(accelerator: str) -> str:
+    import torch
+
+    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    return "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+
+
+def _config_json(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.exists():
+        if (folder / "adapter_config.json").exists():
+            raise ConfigError(
+                f"model.path={folder} is an adapter, not a model; give the base model's folder,"
+                " or merge the adapter into it first (PEFT: merge_and_unload, save_pretrained)"
+            )
+        inside = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
+        raise ConfigError(
+            f"model.path={folder} has no config.json (it has {inside}); a Hugging Face model folder is needed"
+        )
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{file} is not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file} holds no JSON object")
+    return config
+
+
+def _check_weights(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in folder.glob(pattern))
+    if pickles:
+        raise ConfigError(
+            f"model.path={folder} holds only pickled weights ({', '.join(pickles[:3])}), which can run code when read;"
+            " convert them to safetensors first"
+        )
+    raise ConfigError(f"model.path={folder} holds no weights (*.safetensors)")
+
+
+def _near(path: Path) -> str:
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    missing = path.relative_to(parent).parts[0] if path.is_relative_to(parent) else path.name
+    found = nearest(missing, [p.name for p in parent.iterdir() if p.is_dir()])
+    return found.replace("'", f"'{parent}/", 1) if found else ""
+
+
+def _reason(error: Exception, hub: bool) -> str:
+    """The first sentence of what transformers says, or what an unreachable hub means."""
+    text = " ".join(str(error).split())
+    if hub and (isinstance(error, OSError) or "offline" in text.lower() or "connect" in text.lower()):
+        return "no such folder, and the Hugging Face hub does not give it (offline, misspelt, or a token is needed)"
+    return f"{type(error).__name__}: {text[:300]}"

@@ -1,0 +1,178 @@
+"""All rows as tokens: what is too long is rejected or cut, and everything is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tuneforge.components import Context
+from tuneforge.conversation import as_messages
+from tuneforge.errors import ConfigError
+from tuneforge.rows import Encoded, Rejected, Row
+from tuneforge.training.chat import chat
+from tuneforge.training.collate import IGNORE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from tuneforge.settings import Run
+
+BATCH = 1000
+"""Rows per call of a strategy's `encode`: a fast tokenizer is twice as fast on many texts at once."""
+DEFAULT_LENGTH = 1024
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
+
+
+@dataclass
+class EncodedSet:
+    """Encoded rows and their counts."""
+
+    rows: list[Encoded] = field(default_factory=list)
+    sources: list[Row] = field(default_factory=list)
+    """The row that each encoding was made from; a text cut into chunks stands here once per chunk."""
+    rejected: list[Rejected] = field(default_factory=list)
+    tokens: int = 0
+    loss_tokens: int = 0
+    """Tokens that are predicted and carry loss."""
+    stop_trained: int = 0
+    """Rows whose stop token carries a label."""
+    literal: int = 0
+    """Rows that spell a control token, which stayed text."""
+    chunked: int = 0
+    """Rows longer than the limit that were cut into chunks."""
+    max_length: int = 0
+
+
+def model_context(config: Mapping[str, Any]) -> int | None:
+    """The longest sequence that the model was made for, in tokens; None where its config does not say."""
+    inner = config.get("text_config") or {}
+    sizes = [source[key] for source in (config, inner) for key in CONTEXT_KEYS if isinstance(source.get(key), int)]
+    return sizes[0] if sizes else None
+
+
+def max_length(run: Run, config: Mapping[str, Any]) -> int:
+    """Longest sequence in tokens: batch.max_length, else the smaller of the model's context and 1024."""
+    longest = model_context(config)
+    asked = run.batch.max_length
+    if asked is None:
+        return min(longest or DEFAULT_LENGTH, DEFAULT_LENGTH)
+    if asked < 2:
+        raise ConfigError(f"batch.max_length={asked}: at least 2 tokens are needed")
+    if longest is not None and asked > longest:
+        raise ConfigError(f"batch.max_length={asked} is longer than the model's context of {longest} tokens")
+    return asked
+
+
+def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> EncodedSet:
+    """Every row encoded by the run's strategy, or rejected with a reason; none is truncated."""
+    from tuneforge.training.render import stop_ids
+
+    limit = max_length(run, run.model.config())
+    found = EncodedSet(max_length=limit)
+    stops = _Stops(tokenizer, stop_ids(tokenizer))
+    literals = chat(tokenizer).literals
+    for row, encoded in context.progress(_encodings(run, rows, tokenizer, context), "tokens"):
+        if isinstance(encoded, Rejected):
+            found.rejected.append(encoded)
+            continue
+        pieces = _fitted(encoded, limit, run.strategy.chunked)
+        if pieces is None:
+            found.rejected.append(Rejected(row, f"{_longest(encoded):,} tokens, longer than batch.max_length={limit}"))
+            continue
+        found.rows += pieces
+        found.sources += [row] * len(pieces)
+        found.chunked += len(pieces) > 1
+        found.literal += literals.found(_spoken(row.columns), row.columns.get("tools"))
+        for piece in pieces:
+            _count(found, piece)
+        found.stop_trained += stops.trained(encoded)
+    if found.chunked:
+        context.note(
+            f"{found.chunked:,} texts longer than {limit} tokens were cut into chunks; nothing is lost",
+            chunked=found.chunked,
+        )
+    if found.literal:
+        context.note(f"{found.literal:,} rows spell a control token; it stayed text", literal=found.literal)
+    return found
+
+
+def _encodings(
+    run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
+) -> Iterator[tuple[Row, Encoded | Rejected]]:
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        encoded = list(run.strategy.encode(batch, tokenizer, context))
+        if len(encoded) != len(batch):
+            raise RuntimeError(
+                f"strategy={run.strategy.name}: encode gave {len(encoded)} results for {len(batch)} rows;"
+                " every row must be encoded or rejected"
+            )
+        yield from zip(batch, encoded, strict=True)
+
+
+def _spoken(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """All texts of a row as messages of those who speak them."""
+    found = list(columns.get("messages") or ()) + as_messages(columns.get("prompt") or "", "user")
+    for name in ("text", "completion", "chosen", "rejected"):
+        found += as_messages(columns.get(name) or "", "assistant")
+    return found
+
+
+def _longest(encoded: Encoded) -> int:
+    return max(len(tokens) for tokens in encoded.parts.values())
+
+
+def _fitted(encoded: Encoded, limit: int, chunked: bool) -> list[Encoded] | None:
+    """The row, or its chunks; None where it is too long and may not be cut."""
+    length = _longest(encoded)
+    if length <= limit:
+        return [encoded]
+    return list(_chunks(encoded, limit)) if chunked else None
+
+
+def _chunks(encoded: Encoded, limit: int) -> Iterator[Encoded]:
+    """Chunks that overlap by one token, which gives each chunk's first prediction its context."""
+    ids, labels = encoded.parts["input_ids"], encoded.parts["labels"]
+    for start in range(0, len(ids) - 1, limit - 1):
+        first = [IGNORE] if start else list(labels[:1])
+        yield Encoded(
+            {"input_ids": ids[start : start + limit], "labels": [*first, *labels[start + 1 : start + limit]]},
+            encoded.extras,
+        )
+
+
+def _count(found: EncodedSet, encoded: Encoded) -> None:
+    for name, tokens in encoded.parts.items():
+        if name.endswith("input_ids"):
+            found.tokens += len(tokens)
+        elif name.endswith("labels"):
+            found.loss_tokens += len(tokens) - 1 - list(tokens[1:]).count(IGNORE)
+
+
+class _Stops:
+    """Whether the last words of a row's answers are followed by a stop token that carries a label."""
+
+    def __init__(self, tokenizer: Tokenizer, stops: set[int]) -> None:
+        self.tokenizer = tokenizer
+        self.stops = stops
+        self.blank: dict[int, bool] = {}
+
+    def trained(self, encoded: Encoded) -> bool:
+        sides = [labels for name, labels in encoded.parts.items() if name.endswith("labels")]
+        return bool(sides) and all(self._ends(labels) for labels in sides)
+
+    def _ends(self, labels: Sequence[int]) -> bool:
+        for label in reversed(labels):
+            if label == IGNORE:
+                continue
+            if label in self.stops:
+                return True
+            if not self._blank(label):
+                return False
+        return False
+
+    def _blank(self, token: int) -> bool:
+        if token not in self.blank:
+            self.blank[token] = not self.tokenizer.decode([token]).strip()
+        return self.blank[token]
