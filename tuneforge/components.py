@@ -339,6 +339,16 @@ class Evaluator(Component):
         """Statistics per row, in order. The default scores generated answers."""
         return map(self.score, rows, lm.generate(rows, self.max_tokens))
 
+    def serves(self, columns: Mapping[str, Any]) -> bool:
+        """Whether a row with these columns can be measured; the default asks for `record`."""
+        from tuneforge.conversation import offers
+
+        return offers(columns, self.record)
+
+    def unsuited(self, rows: Sequence[Row]) -> str:
+        """Why it should not be chosen for these rows unless the config names it; empty: it may be."""
+        return ""
+
     def aggregate(self, stats: Mapping[str, ndarray]) -> Stats:
         """Metrics of one (bootstrap) sample from arrays (n,) of each statistic."""
         return {m.name: float(stats[m.name].mean()) for m in self.metrics}

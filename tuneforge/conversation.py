@@ -32,6 +32,12 @@ def split(columns: Mapping[str, Any], column: str = "completion") -> tuple[list[
     return None
 
 
+def answer_text(columns: Mapping[str, Any], column: str = "completion") -> str:
+    """The text of the answer messages of a row; empty where it has none."""
+    parts = split(columns, column)
+    return "\n".join(str(m.get("content") or "") for m in parts[1]) if parts else ""
+
+
 def offers(columns: Mapping[str, Any], record: str) -> bool:
     """Whether the columns can serve as `text`, `messages`, `completion` or `preference`."""
     if record == "text":
