@@ -1,0 +1,295 @@
+"""A causal language model under evaluation: greedy answers and log-probabilities, batched and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneforge.conversation import answer_text, split
+from tuneforge.errors import ConfigError
+from tuneforge.evaluation.decoding import greedy
+from tuneforge.evaluation.trouble import Trouble
+from tuneforge.evaluation.windows import Window, sum_log_probs, windows
+from tuneforge.rows import Answer, Row, content_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+BATCH_ROWS = 64
+LOGITS = 2**28
+"""Logits in memory at once (1 GiB of float32)."""
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+PLAIN_STOP = "\n\n"
+"""What ends an answer of a k-shot prompt in plain text: the blank line between its blocks."""
+
+
+def row_key(row: Row) -> str:
+    """What identifies a row in caches and samples: its id, else the hash of its content."""
+    return row.id or content_hash(row.columns)
+
+
+def context_length(model: PreTrainedModel) -> int | None:
+    """Longest sequence in tokens that the model's configuration allows; None where it names none."""
+    config = model.config.get_text_config()
+    return next((int(n) for k in CONTEXT_KEYS if (n := getattr(config, k, None))), None)
+
+
+class Scored(NamedTuple):
+    """Ids of which those from `start` on are scored; `unseen` nats are added, `tokens` and `size` bytes counted."""
+
+    ids: list[int]
+    start: int
+    unseen: float
+    tokens: int
+    size: int
+
+
+class HFLM:
+    """Implements `components.LM` for a transformers model with a causal head.
+
+    `shots` are rows put before each prompt. A prompt that leaves no room for an answer loses shots, first
+    ones first, and where even the plain prompt does not fit the answer is empty with `error` set and finish
+    `length`: counted in `trouble`, never dropped. Generation is greedy, without any penalty, whatever the
+    model's generation_config says; the special tokens of an answer are not part of its text.
+    """
+
+    def __init__(
+        self,
+        variant: str,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        shots: Sequence[Row] = (),
+        batch_tokens: int = 65536,
+    ) -> None:
+        self.variant = variant
+        self.model = model
+        self.tokenizer = tokenizer
+        self.shots = tuple(shots)
+        self.batch_tokens = batch_tokens
+        self.context = context_length(model)
+        self.trouble = Trouble()
+        self._answers: dict[tuple[str, int], Answer] = {}
+        self._log_probs: dict[tuple[str, str], tuple[float, float, float]] = {}
+
+    def with_shots(self, variant: str, shots: Sequence[Row]) -> HFLM:
+        """The same model asked with other shots."""
+        return HFLM(variant, self.model, self.tokenizer, shots, self.batch_tokens)
+
+    # ---------------------------------------------------------------- the protocol
+
+    def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
+        """Greedy answers in the order of the rows, at most `max_tokens` tokens, cached per row."""
+        keys = [(row_key(row), max_tokens) for row in rows]
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._answers}
+        if missing:
+            prompts = {key: self.prompt(row, max_tokens) for key, row in missing.items()}
+            with self._evaluating():
+                for batch in self._batches(prompts, max_tokens):
+                    ids = [prompts[key] for key in batch]
+                    self._answers.update(zip(batch, self._generate(ids, max_tokens), strict=True))
+            self.trouble.no_room.update(k[0] for k in missing if self._answers[k].error and prompts[k])
+        return [self._answers[key] for key in keys]
+
+    def log_probs(self, rows: Sequence[Row], column: str) -> NDArray[np.float64]:
+        """(n, 3) float64: nats, tokens and UTF-8 bytes of `column` given the prompt.
+
+        The token that ends the answer is left out of all three, so that models with another template or
+        tokenizer compare by byte. `text` is scored whole: its first token after BOS (else EOS), and at
+        log(vocabulary) where the tokenizer has neither.
+        """
+        keys = [(row_key(row), column) for row in rows]
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._log_probs}
+        if missing:
+            with self._evaluating():
+                self._log_probs.update(zip(missing, self._measure(list(missing.values()), column), strict=True))
+        return np.array([self._log_probs[key] for key in keys], dtype=np.float64).reshape(-1, 3)
+
+    def predict(self, rows: Sequence[Row]) -> NDArray[np.float64]:
+        """A causal head gives no class probabilities."""
+        raise ConfigError(f"{self.variant}: predict needs a classification head; this model has a causal_lm head")
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """A causal head gives no embeddings."""
+        raise ConfigError(f"{self.variant}: embed needs an embedding head; this model has a causal_lm head")
+
+    def reward(self, rows: Sequence[Row], column: str) -> NDArray[np.float64]:
+        """A causal head gives no rewards."""
+        raise ConfigError(f"{self.variant}: reward needs a reward head; this model has a causal_lm head")
+
+    # ---------------------------------------------------------------- prompts
+
+    def prompt(self, row: Row, max_tokens: int) -> list[int]:
+        """The ids that the model is asked with: as many shots as leave room for an answer; [] if unrenderable."""
+        from tuneforge.training.render import RenderError
+
+        try:
+            return self._shortened(row, min(max_tokens, (self.context or max_tokens) // 4))
+        except RenderError as error:
+            self.trouble.unrendered[row_key(row)] = str(error)
+            return []
+
+    def _shortened(self, row: Row, room: int, column: str = "completion") -> list[int]:
+        """The prompt with as many shots as leave `room` tokens, the last ones kept."""
+        from tuneforge.training.render import prompt_ids
+
+        for dropped in range(len(self.shots) + 1):
+            ids = prompt_ids(row.columns, self.tokenizer, self.shots[dropped:], column)
+            if self.context is None or len(ids) + room <= self.context:
+                break
+        if dropped:
+            self.trouble.fewer_shots.add(row_key(row))
+        return ids
+
+    def describe(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What belongs to the variant: shots, template, and the first prompt as text and token ids."""
+        first = self.prompt(rows[0], 1) if rows and split(rows[0].columns) else []
+        template = str(getattr(self.tokenizer, "chat_template", None) or "")
+        shots = [row_key(row) for row in self.shots]
+        return {
+            "shots": len(shots),
+            "shot_ids": shots,
+            "template": hashlib.sha256(template.encode()).hexdigest()[:16] if template else "plain text",
+            "prompt": content_hash({"shots": shots, "template": template, "first": first}),
+            "first_prompt_ids": first,
+            "first_prompt": self.tokenizer.decode(first) if first else "",
+        }
+
+    # ---------------------------------------------------------------- generation
+
+    @cached_property
+    def stop(self) -> set[int]:
+        """Token ids that end an answer."""
+        from tuneforge.training.render import stop_ids
+
+        return set(stop_ids(self.tokenizer, self.model))
+
+    @cached_property
+    def stop_text(self) -> str:
+        """Text that ends an answer: the blank line after each shot of a plain prompt, unless shots hold one."""
+        plain_prompt = self.shots and not getattr(self.tokenizer, "chat_template", None)
+        return PLAIN_STOP if plain_prompt and not any(PLAIN_STOP in answer_text(s.columns) for s in self.shots) else ""
+
+    def _batches(
+        self, prompts: Mapping[tuple[str, int], Sequence[int]], max_tokens: int
+    ) -> Iterator[list[tuple[str, int]]]:
+        """Keys of similar prompt length, longest first, as many as fit the token budget."""
+        batch: list[tuple[str, int]] = []
+        for key in sorted(prompts, key=lambda k: -len(prompts[k])):
+            limit = max(self.batch_tokens // (len(prompts[batch[0]]) + max_tokens), 1) if batch else 1
+            if batch and len(batch) >= min(limit, self._rows):
+                yield batch
+                batch = []
+            batch.append(key)
+        if batch:
+            yield batch
+
+    @property
+    def _rows(self) -> int:
+        return BATCH_ROWS if self.model.device.type == "cpu" else 4 * BATCH_ROWS
+
+    def _generate(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
+        """One answer per prompt; an empty one with an error where the prompt is none or fills the whole context."""
+        room = [min(max_tokens, self.context - len(p)) if self.context else max_tokens for p in prompts]
+        asked = [i for i, tokens in enumerate(room) if tokens > 0 and prompts[i]]
+        refusal = "the prompt cannot be rendered", f"the prompt does not fit the context of {self.context} tokens"
+        answers = [Answer("", refusal[bool(p)], "length", len(p)) for p in prompts]
+        if asked:
+            ids, limits = [prompts[i] for i in asked], [room[i] for i in asked]
+            decoded = greedy(self.model, ids, limits, self.stop, self._pad, self.stop_text, self._decode)
+            for i, (tokens, finish) in zip(asked, decoded, strict=True):
+                answers[i] = Answer(self._text(tokens), "", finish, len(prompts[i]), len(tokens))
+        return answers
+
+    def _text(self, ids: Sequence[int]) -> str:
+        """The answer's text, up to the text that ends it."""
+        text = self._decode(ids)
+        return text.split(self.stop_text)[0] if self.stop_text else text
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+    @property
+    def _pad(self) -> int:
+        return int(self.tokenizer.pad_token_id or 0)
+
+    # ---------------------------------------------------------------- log-probabilities
+
+    def _measure(self, rows: Sequence[Row], column: str) -> list[tuple[float, float, float]]:
+        """(nats, tokens, bytes) per row."""
+        scored = self._texts(rows) if column == "text" else self._answered(rows, column)
+        parts: list[Window] = []
+        for i, (row, one) in enumerate(zip(rows, scored, strict=True)):
+            if self.context and len(one.ids) > self.context:
+                self.trouble.windowed.add(row_key(row))
+            parts.extend(windows(i, one.ids, one.start, self.context))
+        budget = max(min(self.batch_tokens, LOGITS // self._vocabulary), 1)
+        sums = sum_log_probs(self.model, parts, len(rows), budget)
+        return [(nats + one.unseen, one.tokens, one.size) for nats, one in zip(sums, scored, strict=True)]
+
+    def _texts(self, rows: Sequence[Row]) -> list[Scored]:
+        """The `text` column of each row after BOS or EOS."""
+        from tuneforge.training.render import RenderError, plain
+
+        begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        first = [t for t in (begin, end) if t is not None][:1]
+        found = []
+        for row, text in zip(rows, plain([row.columns["text"] for row in rows], self.tokenizer), strict=True):
+            if isinstance(text, RenderError):
+                found.append(self._unrendered(row, text))
+                continue
+            ids = text.ids[1:] if text.ids[:1] == [begin] else text.ids
+            ids = ids[:-1] if ids[-1:] == [end] else ids
+            # Without BOS and EOS the first token is charged as one of the whole vocabulary.
+            unseen = 0.0 if first or not ids else -math.log(self._vocabulary)
+            size = len(row.columns["text"].encode("utf-8", "surrogatepass"))
+            found.append(Scored([*first, *ids], 1, unseen, len(ids), size))
+        return found
+
+    def _answered(self, rows: Sequence[Row], column: str) -> list[Scored]:
+        """The answer in `column` of each row after its prompt, without the token that ends it."""
+        from tuneforge.training.render import RenderError, answers
+
+        found = []
+        for row, whole in zip(rows, answers([r.columns for r in rows], self.tokenizer, column), strict=True):
+            if isinstance(whole, RenderError):
+                found.append(self._unrendered(row, whole))
+                continue
+            ends = [i for i in range(whole.cut, len(whole.ids)) if whole.ids[i] in self.stop]
+            answer = whole.ids[whole.cut : ends[-1] if ends else None]
+            # Where a token straddles prompt and answer, the answer begins before the end of the prompt.
+            straddling = len(whole.prompt) - whole.cut
+            prompt = self._shortened(row, len(answer), column) if self.shots else whole.prompt
+            prompt = prompt[: len(prompt) - straddling]
+            size = len(answer_text(row.columns, column).encode("utf-8", "surrogatepass"))
+            found.append(Scored([*prompt, *answer], len(prompt), 0.0, len(answer), size))
+        return found
+
+    def _unrendered(self, row: Row, reason: Exception) -> Scored:
+        self.trouble.unrendered[row_key(row)] = str(reason)
+        return Scored([0], 1, 0.0, 0, 0)
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(self.model.config.get_text_config().vocab_size)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """No gradients, evaluation mode; every module's own mode is restored."""
+        import torch
+
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
