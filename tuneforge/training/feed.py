@@ -1,0 +1,61 @@
+"""Encoded rows as batches: single rows or packs, for training and for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tuneforge.rows import Encoded
+
+if TYPE_CHECKING:
+    from tuneforge.components import Strategy
+    from tuneforge.rows import Batch
+    from tuneforge.training.encode import EncodedSet
+    from tuneforge.training.loader import Unit
+
+
+class Feed:
+    """The rows of one set, and the units (rows or packs of rows) in which they enter the model."""
+
+    def __init__(self, encoded: EncodedSet, strategy: Strategy, pad: int, packing: bool) -> None:
+        self.rows = list(encoded.rows)
+        self.places = [row.place for row in encoded.sources]
+        self.strategy, self.pad, self.packing = strategy, pad, packing
+        self.units: list[Unit] = [[i] for i in range(len(self.rows))]
+        if packing:
+            from tuneforge.training.packing import pack
+
+            self.units = [list(unit) for unit in pack(self.rows, encoded.max_length)]
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """(tokens, tokens that are predicted and carry loss) of each row."""
+        return [(_tokens(row), _loss_tokens(row)) for row in self.rows]
+
+    def collate(self, rows: Sequence[Encoded]) -> Batch:
+        """Padded rows."""
+        return self.strategy.collate(rows, self.pad)
+
+    def make(self, units: Sequence[Unit]) -> Batch:
+        """One batch row per unit."""
+        if not self.packing:
+            return self.collate([self.rows[i] for unit in units for i in unit])
+        from tuneforge.training.collate import collate_packed
+
+        packs = [[self.rows[i] for i in unit] for unit in units]
+        longest = max(sum(len(row.parts["input_ids"]) for row in pack) for pack in packs)
+        return collate_packed(packs, self.pad, longest)
+
+    def batches(self, size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """Every unit once, longest first, `size` units at a time; this device's share of them."""
+        order = sorted(self.units, key=lambda unit: -sum(_tokens(self.rows[i]) for i in unit))[rank::world]
+        for start in range(0, len(order), size):
+            yield self.make(order[start : start + size])
+
+
+def _tokens(row: Encoded) -> int:
+    return sum(len(ids) for name, ids in row.parts.items() if name.endswith("input_ids"))
+
+
+def _loss_tokens(row: Encoded) -> int:
+    labels = [v for name, v in row.parts.items() if name.endswith("labels")]
+    return sum(len(v) - 1 - list(v[1:]).count(-100) for v in labels if len(v))

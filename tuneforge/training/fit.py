@@ -1,0 +1,186 @@
+"""Training, from encoded rows to a tuned model."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+from torch.nn import Module
+
+from tuneforge.errors import ConfigError, DataRefused
+from tuneforge.training import random_state
+from tuneforge.training.checkpoint import Checkpoints, Saved
+from tuneforge.training.feed import Feed
+from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
+from tuneforge.training.loader import Order, WindowLoader
+from tuneforge.training.module import TrainingModule
+from tuneforge.training.optimise import accumulation, device_count, planned_steps
+from tuneforge.training.signals import Interrupts
+
+if TYPE_CHECKING:
+    from tuneforge.components import Context
+    from tuneforge.rows import Loaded
+    from tuneforge.settings import Run
+    from tuneforge.training.encode import EncodedSet
+
+
+@dataclass
+class Fitted:
+    """A tuned model and what its training took. Counts cover all processes of a resumed run."""
+
+    model: Module
+    """In eval mode, adapter included, on the device that it was trained on."""
+    steps: int
+    seconds: float
+    """Of training alone: without validation, checkpoints and start-up."""
+    tokens: int
+    """Tokens seen, padding excluded."""
+    loss_tokens: int
+    skipped_windows: int
+    """Optimizer steps left out because nothing in them carried loss."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """A dict per logged step: step, epoch, loss, learning_rate, grad_norm, speed (loss tokens per second),
+    validation_loss where it was measured, and the strategy's own numbers. Values are means since the last."""
+    resumed_from: int = 0
+    """Optimizer step at which this process took over; 0: from the start."""
+
+
+def fit(
+    run: Run,
+    loaded: Loaded,
+    encoded: EncodedSet,
+    validation: EncodedSet | None,
+    packing: bool,
+    context: Context,
+    callbacks: Sequence[pl.Callback] = (),
+    *,
+    order: Order | None = None,
+) -> Fitted:
+    """Apply the adapter to the loaded model and train it.
+
+    With `run.resume`, goes on from the newest checkpoint that is whole. `order` fixes the order of rows (or
+    packs) per epoch. Raises Preempted after SIGINT or SIGTERM, TuneForgeError for a loss that is no number, a full disk,
+    checkpoints that are all damaged; ConfigError for settings that do not go together.
+    """
+    if not encoded.rows:
+        raise DataRefused("there are no rows to train on")
+    pad = loaded.tokenizer.pad_token_id
+    feeds = [Feed(s, run.strategy, 0 if pad is None else pad, packing) for s in (encoded, validation) if s and s.rows]
+    total = planned_steps(run, len(feeds[0].units))[1]
+    store = Checkpoints(context.folder / "checkpoints", run.checkpoint.keep, context.note)
+    with Interrupts() as interrupts, _quiet():
+        random_state.seed(run.seed)
+        model = run.adapter.apply(loaded.model, context)
+        saved = _saved(run, store, context, total)
+        module = TrainingModule(run, model, total, feeds[0].places, feeds[0].sizes())
+        trainer = _trainer(run, context, list(callbacks))
+        loader = _loader(run, feeds[0], total, trainer, order)
+        if saved is not None:
+            loader.load_state_dict(saved.state["loader"])
+            _continue_logs(trainer, saved.step)
+        keeper = Housekeeping(run, context, module, loader, feeds, store, interrupts, saved)
+        trainer.callbacks.append(keeper)  # type: ignore[attr-defined]
+        trainer.fit_loop.epoch_progress.current.processed = loader.epoch
+        trainer.fit_loop.epoch_progress.current.completed = loader.epoch
+        _run(trainer, module, loader, keeper)
+        if interrupts.requested is not None:
+            raise keeper.preempted("after the last step of training; a checkpoint was written")
+    return _fitted(module, trainer, saved)
+
+
+def _run(trainer: pl.Trainer, module: TrainingModule, loader: WindowLoader, keeper: Housekeeping) -> None:
+    trainer.fit_loop.max_epochs = -(-module.total // len(loader))
+    if keeper.saved is not None and keeper.saved.step >= module.total:
+        # Nothing is left to train: only the weights are wanted.
+        module.load_weights(keeper.saved.state["weights"])
+        module.tally = type(module.tally)(**keeper.saved.state["tally"])
+        return
+    trainer.fit(module, loader)
+
+
+def _saved(run: Run, store: Checkpoints, context: Context, total: int) -> Saved | None:
+    if not run.resume:
+        refuse_leftovers(store)
+        return None
+    saved = store.newest()
+    if saved is None:
+        context.note("there is no checkpoint yet; training starts at its first step")
+    else:
+        context.note(f"training goes on after step {saved.step} of {total}", step=saved.step)
+    return saved
+
+
+def _loader(run: Run, feed: Feed, total: int, trainer: pl.Trainer, order: Order | None) -> WindowLoader:
+    return WindowLoader(
+        feed.units, feed.make, size=run.batch.size, accumulate=accumulation(run, trainer.world_size), total=total,
+        seed=run.seed, order=order, rank=trainer.global_rank, world=trainer.world_size,
+    )  # fmt: skip
+
+
+def _trainer(run: Run, context: Context, callbacks: list[pl.Callback]) -> pl.Trainer:
+    settings = run.trainer
+    try:
+        return pl.Trainer(
+            accelerator=settings.accelerator,
+            devices=device_count(run),
+            precision=settings.precision,  # type: ignore[arg-type]
+            max_epochs=-1,
+            deterministic=settings.deterministic,
+            detect_anomaly=settings.detect_anomaly,
+            logger=[logger.build(context) for logger in run.logger.values()] or False,
+            callbacks=callbacks,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=str(context.folder),
+        )
+    except (ValueError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise ConfigError(
+            f"trainer.accelerator={settings.accelerator} trainer.devices={settings.devices}"
+            f" trainer.precision={settings.precision} cannot be used here: {error}"
+        ) from error
+
+
+def _continue_logs(trainer: pl.Trainer, step: int) -> None:
+    for logger in trainer.loggers:
+        truncate = getattr(logger, "truncate", None)
+        if truncate is not None:
+            truncate(step)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning without its advertising, banners and advice on settings that are ours to choose."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=pl.utilities.warnings.PossibleUserWarning)
+            # Lightning 2.6 builds torch's tree leaves in a way that torch has deprecated.
+            warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
+            yield
+    finally:
+        for name, level in before.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _fitted(module: TrainingModule, trainer: pl.Trainer, saved: Saved | None) -> Fitted:
+    tally = module.tally
+    return Fitted(
+        model=module.model.to(trainer.strategy.root_device).eval(),
+        steps=tally.step,
+        seconds=tally.seconds,
+        tokens=tally.tokens,
+        loss_tokens=tally.loss_tokens,
+        skipped_windows=tally.skipped_windows,
+        history=tally.history,
+        resumed_from=saved.step if saved else 0,
+    )

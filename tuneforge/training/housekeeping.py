@@ -1,0 +1,228 @@
+"""What happens between optimizer steps: the log, validation, checkpoints, and stopping on request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+
+from tuneforge.errors import Preempted, TuneForgeError
+from tuneforge.training import random_state, reference
+from tuneforge.training.checkpoint import Checkpoints, Saved
+from tuneforge.training.likelihood import proved_parts
+from tuneforge.training.loader import WindowLoader
+from tuneforge.training.module import Tally, TrainingModule
+from tuneforge.training.progress import Progress
+from tuneforge.training.signals import Interrupts
+
+if TYPE_CHECKING:
+    from tuneforge.components import Context
+    from tuneforge.settings import Run
+    from tuneforge.training.feed import Feed
+
+
+class Housekeeping(pl.Callback):
+    """The core's own callback. It stands last, so that it saves what the other callbacks have become."""
+
+    def __init__(
+        self, run: Run, context: Context, module: TrainingModule, loader: WindowLoader, feeds: Sequence[Feed],
+        store: Checkpoints, interrupts: Interrupts, saved: Saved | None,
+    ) -> None:  # fmt: skip
+        self.run, self.context, self.module, self.loader = run, context, module, loader
+        self.feeds, self.validation = feeds, feeds[1] if len(feeds) > 1 else None
+        self.store, self.interrupts, self.saved = store, interrupts, saved
+        self.progress = Progress(module.total)
+        self.every = run.checkpoint.every or max(1, -(-module.total // 10))
+        self.validated = 0
+        """The last step whose validation loss is known."""
+        self.mark = 0.0
+
+    # ------------------------------------------------------------ start and end
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lightning has just wrapped the handler of SIGTERM; from_pretrained leaves models in eval mode."""
+        self.interrupts.install()
+        self.module.model.train()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prove the head, compute references with the weights as found, then continue where the checkpoint stands."""
+        self.module.parts, why = proved_parts(self.module.model)
+        if self.module.parts is None:
+            self.context.note(f"the head is applied to every position, not only where a label is: {why}")
+        self._references(trainer)
+        if self.saved is not None:
+            self._restore(trainer, self.saved.state)
+        self.progress.start(self.module.tally.step)
+        self.mark = time.perf_counter()
+        step = self.module.tally.step
+        if step and self._validation_due(step) and self.validated != step:
+            self._validate_and_log(trainer, step)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Release the terminal."""
+        self.progress.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Release the terminal."""
+        self.progress.close()
+
+    # ------------------------------------------------------------ after each step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Log, validate, save, stop: in this order, so that a checkpoint knows all of its step."""
+        tally, now = self.module.tally, time.perf_counter()
+        tally.seconds += now - self.mark
+        tally.add({"seconds": now - self.mark})
+        step = tally.step
+        if self._validation_due(step):
+            self._validate_and_log(trainer, step)
+        else:
+            self._show(trainer, step, {})
+        last = step == self.module.total
+        if last or step % self.every == 0 or self.interrupts.requested is not None:
+            self.store.save(step, self._state(trainer))
+        if self.interrupts.requested is not None and not last:
+            raise self.preempted(f"after step {step} of {self.module.total}; a checkpoint was written")
+        self.mark = time.perf_counter()
+
+    def preempted(self, where: str) -> Preempted:
+        """The error that ends a run which was asked to stop."""
+        number = self.interrupts.requested or 15
+        name = "SIGINT" if number == 2 else "SIGTERM"
+        return Preempted(f"stopped by {name} {where}; continue with: tuneforge resume={self.context.folder}", number)
+
+    def _show(self, trainer: pl.Trainer, step: int, extra: dict[str, float]) -> None:
+        tally, module = self.module.tally, self.module
+        since = tally.since
+        items = since.get("items", 0.0)
+        numbers: dict[str, Any] = {
+            "loss": since.get("loss", 0.0) / items if items else float("nan"),
+            "learning_rate": module.learning_rate,
+            "grad_norm": module.grad_norm,
+            "speed": since["loss_tokens"] / max(since["seconds"], 1e-9),
+            **extra,
+        }
+        self.progress.step(step, numbers)
+        if not (extra or step == 1 or step == module.total or step % max(1, self.run.trainer.log_every_n_steps) == 0):
+            return
+        own = {k.removeprefix("own/"): v / items for k, v in since.items() if k.startswith("own/") and items}
+        tally.history.append({"step": step, "epoch": self.loader.epoch, **numbers, **own})
+        tally.since = {}
+        self._log(trainer, step, numbers, own)
+
+    def _log(self, trainer: pl.Trainer, step: int, numbers: Mapping[str, float], own: Mapping[str, float]) -> None:
+        metrics = {LOG_NAMES[k]: v for k, v in numbers.items()} | dict(own)
+        metrics |= {"epoch": self.loader.done / len(self.loader), "seconds": self.module.tally.seconds}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step)
+        for name in ("train/loss", "validation/loss"):  # for callbacks that monitor
+            if name in metrics:
+                trainer.callback_metrics[name] = torch.tensor(metrics[name])
+
+    # ------------------------------------------------------------ validation
+
+    def _validation_due(self, step: int) -> bool:
+        if self.validation is None:
+            return False
+        every = self.run.trainer.val_check_interval or len(self.loader)
+        return step % every == 0 or step == self.module.total
+
+    def _validate_and_log(self, trainer: pl.Trainer, step: int) -> None:
+        loss = self._validate(trainer)
+        if loss is None:  # asked to stop: it is made up for when the run continues
+            return
+        self.validated = step
+        self._show(trainer, step, {"validation_loss": loss})
+
+    def _validate(self, trainer: pl.Trainer) -> float | None:
+        """Loss per item over the validation rows without dropout; None when asked to stop."""
+        assert self.validation is not None
+        numbers = torch.zeros(2, dtype=torch.float64, device=self.module.device)
+        model, precision = self.module.model, trainer.precision_plugin
+        with reference.without_dropout(model), torch.no_grad(), precision.val_step_context():
+            for batch in self.validation.batches(self.run.batch.size, trainer.global_rank, trainer.world_size):
+                if self.interrupts.requested is not None and trainer.world_size == 1:
+                    return None
+                loss = self.run.strategy.loss(model, trainer.strategy.batch_to_device(batch), self.module)
+                numbers += torch.stack([loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)])
+        total, items = self.module._over_devices(numbers).tolist()
+        return float(total / items) if items else float("nan")
+
+    # ------------------------------------------------------------ references
+
+    def _references(self, trainer: pl.Trainer) -> None:
+        strategy, model = self.run.strategy, self.module.model
+        if not strategy.reference or self.run.adapter.off(model) is not None:
+            return
+        for feed in self.feeds:
+            missing = [i for i, row in enumerate(feed.rows) if not _has_references(row)]
+            found = reference.precompute(
+                [feed.rows[i] for i in missing], self.run.batch.size,
+                lambda rows, feed=feed: trainer.strategy.batch_to_device(feed.collate(rows)), self._by(trainer), model,
+            )  # fmt: skip
+            for at, row in self.context.progress(found, "reference"):
+                if self.interrupts.requested is not None:
+                    raise self.preempted("before the first step")
+                feed.rows[missing[at]] = row
+
+    def _by(self, trainer: pl.Trainer) -> reference.LogProbs:
+        def by(batch: Any, part: str) -> Any:
+            with trainer.precision_plugin.val_step_context():
+                return self.module.log_probs(self.module.model, batch, part)
+
+        return by
+
+    # ------------------------------------------------------------ state
+
+    def _state(self, trainer: pl.Trainer) -> dict[str, Any]:
+        others = [c for c in trainer.callbacks if c is not self and c.state_dict()]  # type: ignore[attr-defined]
+        return {
+            "weights": self.module.weights(),
+            "optimizer": trainer.optimizers[0].state_dict(),
+            "scheduler": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
+            "precision": trainer.precision_plugin.state_dict(),
+            "loader": self.loader.state_dict(),
+            "random": random_state.capture(),
+            "tally": dict(vars(self.module.tally)),
+            "validated": self.validated,
+            "callbacks": {c.state_key: c.state_dict() for c in others},
+        }
+
+    def _restore(self, trainer: pl.Trainer, state: dict[str, Any]) -> None:
+        self.module.load_weights(state["weights"])
+        trainer.optimizers[0].load_state_dict(state["optimizer"])
+        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["scheduler"])
+        if state["precision"]:
+            trainer.precision_plugin.load_state_dict(state["precision"])
+        self.module.tally = Tally(**state["tally"])
+        self.validated = state["validated"]
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if callback.state_key in state["callbacks"]:
+                callback.load_state_dict(state["callbacks"][callback.state_key])
+        random_state.restore(state["random"])
+
+
+LOG_NAMES = {
+    "loss": "train/loss",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "speed": "loss_tokens_per_second",
+    "validation_loss": "validation/loss",
+}
+"""Keys of `Fitted.history` → columns of the training log."""
+
+
+def _has_references(row: Any) -> bool:
+    return all(reference.key(part) in row.extras for part in reference.parts_of(row))
+
+
+def refuse_leftovers(store: Checkpoints) -> None:
+    """TuneForgeError when a fresh run finds another run's checkpoints in its place."""
+    if store.steps():
+        raise TuneForgeError(
+            f"{store.folder} holds checkpoints of an earlier run; continue it with"
+            f" tuneforge resume={store.folder.parent}, or name another output_dir"
+        )

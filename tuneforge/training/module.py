@@ -1,0 +1,219 @@
+"""The one LightningModule: a strategy's loss, normalised over the whole optimizer step.
+
+A strategy returns the SUM of its loss and the number of items it sums over. A batch of the loader is a
+window: all micro-batches of one optimizer step on this device. Each is run forward and backward on its own;
+the gradients are divided once, by the items of all micro-batches on all devices, so that the result does
+not depend on how a step is cut into micro-batches. Hence manual optimization: Lightning's own accumulation
+would divide a short last window by its nominal length.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.nn import Module
+
+from tuneforge.errors import TuneForgeError
+from tuneforge.training import likelihood, reference
+from tuneforge.training.loader import Micro
+from tuneforge.training.optimise import parameter_groups
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from tuneforge.rows import Batch, Loss
+    from tuneforge.settings import Run
+
+
+@dataclass
+class Tally:
+    """What has happened so far in this run, over all its processes; part of every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    loss_tokens: int = 0
+    skipped_windows: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    since: dict[str, float] = field(default_factory=dict)
+    """Sums since the last line of the log: items, loss, loss_tokens, seconds and the strategy's own."""
+
+    def add(self, sums: dict[str, float]) -> None:
+        """Add to the sums since the last line."""
+        for name, value in sums.items():
+            self.since[name] = self.since.get(name, 0.0) + value
+
+
+class TrainingModule(pl.LightningModule):
+    """Implements the `Step` protocol that strategies see."""
+
+    def __init__(self, run: Run, model: Module, total: int, places: Sequence[str], sizes: Sequence[tuple[int, int]]):
+        """`places` names each row for messages; `sizes` holds each row's (tokens, loss tokens)."""
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.settings, self.total, self.places, self.sizes = run, total, places, sizes
+        self.tally = Tally()
+        self.parts: likelihood.Parts | None = None
+        self.grad_norm = 0.0
+        self.learning_rate = 0.0
+        self._items = 1.0
+
+    # ------------------------------------------------------------ Step
+
+    def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+        """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
+        return likelihood.log_probs(model, self.parts, batch, part)
+
+    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
+        """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
+        known = batch.get(reference.key(part))
+        if known is not None:
+            return known.float()
+        off = self.settings.adapter.off(self.model)
+        if off is None:
+            raise TuneForgeError(
+                f"strategy '{self.settings.strategy.name}' asks for reference log-probabilities but does not declare"
+                " `reference = True`, and the adapter cannot be turned off"
+            )
+        return reference.adapter_off(off, self.model, batch, part, lambda b, p: self.log_probs(self.model, b, p))
+
+    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
+        """n sampled continuations per prompt."""
+        raise TuneForgeError("this version has no on-policy sampling during training")
+
+    # ------------------------------------------------------------ one optimizer step
+
+    def configure_optimizers(self) -> Any:
+        """The configured optimizer and schedule."""
+        groups = parameter_groups(self.model, self.settings.optimizer.weight_decay)
+        optimizer = self.settings.optimizer.build(groups, self.settings.learning_rate)
+        schedule = self.settings.scheduler.build(optimizer, self.total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, window: list[Micro], batch_idx: int) -> None:
+        """Forward and backward of every micro-batch, then one optimizer step."""
+        optimizer: Any = self.optimizers()
+        self.settings.adapter.before_step(self.model, self.tally.step, self.total)
+        self.learning_rate = optimizer.param_groups[0]["lr"]
+        losses = [self._backward(micro, last=micro is window[-1]) for micro in window]
+        total, items = self._whole(losses, window)
+        self._count(window, total, items, losses)
+        if items:
+            self._items = items
+            optimizer.step()
+        else:
+            self.tally.skipped_windows += 1
+        optimizer.zero_grad(set_to_none=True)
+        self._advance_schedule(stepped=bool(items))
+        self.tally.step += 1
+
+    def _backward(self, micro: Micro, last: bool) -> Loss:
+        strategy = self.settings.strategy
+        batch = strategy.roll_out(self.model, micro.batch, self)
+        # Gradients travel between devices once per step, with the last micro-batch.
+        block = getattr(self.trainer.strategy, "block_backward_sync", None)
+        with block() if block is not None and not last else nullcontext():
+            loss = strategy.loss(self.model, batch, self)
+            if not micro.counts:
+                loss = loss._replace(total=loss.total * 0.0, items=0, logs={})
+            self.manual_backward(loss.total)
+        return loss._replace(total=loss.total.detach())
+
+    def _whole(self, losses: Sequence[Loss], window: Sequence[Micro]) -> tuple[float, float]:
+        """(loss sum, items) over all micro-batches and devices. TuneForgeError for a loss that is no number."""
+        mine = torch.stack([torch.stack([x.total.double(), _tensor(x.items, x.total)]) for x in losses])
+        total, items = self._over_devices(mine.sum(0)).tolist()
+        if not math.isfinite(total):
+            rows = [r for x, m in zip(mine[:, 0].tolist(), window, strict=True) if not math.isfinite(x) for r in m.rows]
+            raise TuneForgeError(
+                f"the loss of step {self.tally.step + 1} is {total}; rows {self._named(rows)}. Nothing was saved after"
+                f" step {self.tally.step}. Lower optimizer.learning_rate, or look at these rows;"
+                " trainer.detect_anomaly=true names the operation"
+            )
+        return total, items
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Divide the gradients by the items of the step and clip their norm.
+
+        Runs after a 16-bit scaler has unscaled them. Devices average gradients, hence the world size.
+        """
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        scale = self.trainer.world_size / self._items
+        norm = float(torch.nn.utils.get_total_norm(gradients)) * scale
+        if not math.isfinite(norm) and self.settings.trainer.precision != "16-mixed":
+            raise TuneForgeError(
+                f"the gradient of step {self.tally.step + 1} is {norm} while the loss is finite. Nothing was saved after"
+                f" step {self.tally.step}. Lower optimizer.learning_rate; trainer.detect_anomaly=true names the operation"
+            )
+        limit = self.settings.trainer.gradient_clip_val
+        if limit and math.isfinite(norm):
+            scale *= min(1.0, limit / (norm + 1e-6))
+        torch._foreach_mul_(gradients, scale)
+        self.grad_norm = norm
+
+    def _advance_schedule(self, stepped: bool) -> None:
+        scheduler: Any = self.lr_schedulers()
+        with warnings.catch_warnings():
+            if not stepped:  # torch suspects a wrong order of calls; the step was left out on purpose
+                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            scheduler.step()
+
+    def _count(self, window: Sequence[Micro], total: float, items: float, losses: Sequence[Loss]) -> None:
+        rows = [r for micro in window if micro.counts for r in micro.rows]
+        sizes = torch.tensor([self.sizes[r] for r in rows], dtype=torch.float64, device=self.device).sum(0)
+        tokens, loss_tokens = self._over_devices(sizes).tolist() if rows else (0.0, 0.0)
+        self.tally.tokens += int(tokens)
+        self.tally.loss_tokens += int(loss_tokens)
+        logs = {name: sum(float(x.logs[name]) for x in losses if name in x.logs) for x in losses for name in x.logs}
+        self.tally.add({"loss": total, "items": items, "loss_tokens": loss_tokens, **{f"own/{k}": v for k, v in logs.items()}})
+
+    def _over_devices(self, numbers: Tensor) -> Tensor:
+        if self.trainer.world_size > 1:
+            torch.distributed.all_reduce(numbers)
+        return numbers
+
+    def _named(self, rows: Sequence[int]) -> str:
+        more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
+        return ", ".join(self.places[r] for r in rows[:8]) + more
+
+    # ------------------------------------------------------------ state
+
+    def weights(self) -> dict[str, Tensor]:
+        """What trains, and every persistent buffer, by name; tied parameters once."""
+        buffers = {n: b for n, b in self.model.named_buffers() if n in self._persistent()}
+        return {n: p for n, p in self.model.named_parameters() if p.requires_grad} | buffers
+
+    def _persistent(self) -> set[str]:
+        return {
+            f"{name}.{buffer}" if name else buffer
+            for name, layer in self.model.named_modules()
+            for buffer in layer._buffers
+            if buffer not in layer._non_persistent_buffers_set
+        }
+
+    def load_weights(self, saved: dict[str, Tensor]) -> None:
+        """Copy saved weights in place. TuneForgeError where names or shapes are not this model's."""
+        mine = self.weights()
+        if mine.keys() != saved.keys():
+            odd = sorted(mine.keys() ^ saved.keys())
+            raise TuneForgeError(f"cannot resume: the checkpoint trains other parameters ({', '.join(odd[:4])}, ...)")
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                if tensor.shape != saved[name].shape:
+                    raise TuneForgeError(
+                        f"cannot resume: {name} is {tuple(saved[name].shape)} in the checkpoint, {tuple(tensor.shape)} here"
+                    )
+                tensor.copy_(saved[name])
+
+
+def _tensor(items: Tensor | int, like: Tensor) -> Tensor:
+    return torch.as_tensor(items, dtype=torch.float64, device=like.device)
