@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Step, Strategy
 from tuneforge.rows import Encoded, Loss, Rejected, Row
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
 
 
 @dataclass(kw_only=True)
@@ -45,27 +44,9 @@ class Dpo(Strategy):
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Parts `chosen.*` and `rejected.*`, labelled from where an answer diverges from the prompt."""
-        from tuneforge.training.objective import encode_each
+        from tuneforge.training.objective import encode_pairs
 
-        return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
-
-    def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
-        from tuneforge.training.literal import RenderError
-        from tuneforge.training.render import answers
-
-        found: list[Encoded | RenderError] = []
-        sides = (answers(columns, tokenizer, side) for side in ("chosen", "rejected"))
-        for chosen, rejected in zip(*sides, strict=True):
-            if isinstance(chosen, RenderError):
-                found.append(chosen)
-            elif isinstance(rejected, RenderError):
-                found.append(rejected)
-            elif chosen.ids == rejected.ids:
-                found.append(RenderError("chosen and rejected are the same"))
-            else:
-                cut = min(chosen.cut, rejected.cut)
-                found.append(Encoded(_side("chosen", chosen.ids, cut) | _side("rejected", rejected.ids, cut)))
-        return found
+        return encode_pairs(rows, tokenizer)
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """The sigmoid loss summed over pairs; rewards are logged as sums over pairs."""
@@ -86,9 +67,3 @@ class Dpo(Strategy):
             "rewards/accuracies": (margin > 0).float(),
         }
         return Loss(losses.sum(), len(losses), {name: value.detach().sum() for name, value in logs.items()})
-
-
-def _side(side: str, ids: list[int], cut: int) -> dict[str, Sequence[int]]:
-    from tuneforge.training.collate import IGNORE
-
-    return {f"{side}.input_ids": ids, f"{side}.labels": [IGNORE] * cut + ids[cut:]}

@@ -1,4 +1,4 @@
-"""What the strategies share: tokens with labels, and the likelihood loss."""
+"""What the strategies share: rows as tokens with labels, preference pairs, and the likelihood loss."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tuneforge.training.literal import RenderError
 
 if TYPE_CHECKING:
     from torch.nn import Module
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.components import Step
     from tuneforge.rows import Batch
@@ -60,6 +61,33 @@ def encode_each(
             continue
         encoded = next(found)
         yield Rejected(row, str(encoded)) if isinstance(encoded, RenderError) else encoded
+
+
+def encode_pairs(rows: Sequence[Row], tokenizer: Tokenizer) -> Iterator[Encoded | Rejected]:
+    """Preference rows in order: parts `chosen.*` and `rejected.*`, labelled from where an answer leaves the prompt."""
+    return encode_each(rows, "preference", lambda columns: _pairs(columns, tokenizer))
+
+
+def _pairs(columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
+    from tuneforge.training.render import answers
+
+    found: list[Encoded | RenderError] = []
+    sides = (answers(columns, tokenizer, side) for side in ("chosen", "rejected"))
+    for chosen, rejected in zip(*sides, strict=True):
+        if isinstance(chosen, RenderError):
+            found.append(chosen)
+        elif isinstance(rejected, RenderError):
+            found.append(rejected)
+        elif chosen.ids == rejected.ids:
+            found.append(RenderError("chosen and rejected are the same"))
+        else:
+            cut = min(chosen.cut, rejected.cut)
+            found.append(Encoded(_side("chosen", chosen.ids, cut) | _side("rejected", rejected.ids, cut)))
+    return found
+
+
+def _side(side: str, ids: list[int], cut: int) -> dict[str, Sequence[int]]:
+    return {f"{side}.input_ids": ids, f"{side}.labels": [IGNORE] * cut + ids[cut:]}
 
 
 def likelihood(model: Module, batch: Batch, step: Step) -> Loss:
