@@ -1,0 +1,1 @@
+"""Generators: rows from grammars, seed rows and teachers."""
