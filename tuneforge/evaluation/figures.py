@@ -1,0 +1,35 @@
+"""Numbers as people read them: .81 [.77,.84], +.41 [+.36,+.46]."""
+
+from __future__ import annotations
+
+import math
+
+
+def figure(value: float | None, digits: int = 2, sign: bool = False) -> str:
+    """`.81`, `1.27`, `+.41`, `-.03`; a dash for what is not a number."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    text = f"{value:{'+' if sign else ''}.{digits}f}"
+    text = text.replace("-", "+" if sign else "") if float(text) == 0 else text
+    return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
+
+
+def digits_for(low: float | None, high: float | None) -> int:
+    """Decimals that show an interval: two, or more where it is narrow (at most five)."""
+    if low is None or high is None or not math.isfinite(high - low) or high <= low:
+        return 2
+    return min(max(2, 1 - math.floor(math.log10(high - low) + 1e-9)), 5)
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
+    """`.81 [.77,.84]`; only the value where there is no interval."""
+    digits = digits_for(low, high)
+    if low is None or high is None:
+        return figure(value, digits, sign)
+    return f"{figure(value, digits, sign)} [{figure(low, digits, sign)},{figure(high, digits, sign)}]"
+
+
+def rows_rounded(rows: float) -> str:
+    """A number of rows to two significant digits, rounded up: 873.2 → `880`."""
+    scale = 10 ** max(math.floor(math.log10(max(rows, 1))) - 1, 0)
+    return f"{math.ceil(rows / scale) * scale:,}"

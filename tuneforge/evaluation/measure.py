@@ -1,0 +1,211 @@
+"""Which evaluators measure which sets, and their statistics per row for every variant."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tuneforge.components import LM, Context, Evaluator
+from tuneforge.errors import ConfigError, TuneForgeError, nearest
+from tuneforge.evaluation.lm import HFLM, row_key
+from tuneforge.evaluation.trouble import Trouble
+from tuneforge.rows import Answer, HeldOut, Row, Stats
+
+if TYPE_CHECKING:
+    from tuneforge.evaluation.statistics import Floats
+    from tuneforge.settings import Run
+
+PROMPTED = "prompted"
+
+
+class Place(NamedTuple):
+    """An evaluator on a set."""
+
+    evaluator: str
+    split: str
+    set: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant at one place: arrays (n,) of each statistic, and the group of each row."""
+
+    stats: Mapping[str, Floats]
+    groups: Sequence[str]
+
+
+@dataclass
+class Measured:
+    """Everything that was measured, by place and variant."""
+
+    evaluators: dict[str, Evaluator] = field(default_factory=dict)
+    sets: dict[tuple[str, str], HeldOut] = field(default_factory=dict)
+    """(split, name) → the set."""
+    rows: dict[Place, list[Row]] = field(default_factory=dict)
+    """The rows that were measured: those which the evaluator serves."""
+    cells: dict[tuple[Place, str], Cell] = field(default_factory=dict)
+    """(place, variant) → statistics."""
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What belongs to each variant: shots, template, the first prompt."""
+    answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    """(variant, row key) → the last generated answer."""
+
+    def merge(self, other: Measured) -> Measured:
+        """Both together, as when base and tuned are measured at different times."""
+        mine, theirs = vars(self), vars(other)
+        return Measured(**{name: mine[name] | theirs[name] for name in mine})
+
+    def protocol(self, place: Place) -> str:
+        """Hash of scoring, decoding, rows and references: numbers with an equal one compare."""
+        evaluator = self.evaluators[place.evaluator]
+        settings = {k: v for k, v in dataclasses.asdict(evaluator).items() if k != "sets"}
+        content = {
+            "evaluator": type(evaluator).name,
+            "settings": settings,
+            "max_tokens": evaluator.max_tokens,
+            "decoding": "greedy",
+            "rows": [row_key(row) for row in self.rows[place]],
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def default_evaluators(
+    run: Run, sets: Sequence[HeldOut], catalogue: Mapping[str, type[Evaluator]]
+) -> tuple[dict[str, Evaluator], list[str]]:
+    """The config's evaluators, else those of the strategy that suit the sets; and notes on what was left out.
+
+    `catalogue` maps a name to its class. An evaluator of the strategy is bound to the sets that it suits;
+    without any set all are given unbound.
+    """
+    if run.evaluator:
+        return dict(run.evaluator), []
+    chosen: dict[str, Evaluator] = {}
+    notes: list[str] = []
+    for name in run.strategy.evaluators:
+        if name not in catalogue:
+            raise ConfigError(f"strategy={run.strategy.name} wants evaluator={name}, which is not installed")
+        evaluator = catalogue[name]()
+        suited, reasons = _suited(evaluator, sets)
+        if suited or not sets:
+            chosen[name] = replace(evaluator, sets=[] if not reasons else suited)
+        notes += [f"{name} is left out on {place}: {reason}" for place, reason in reasons]
+    return chosen, notes
+
+
+def _suited(evaluator: Evaluator, sets: Sequence[HeldOut]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Names of the sets that the evaluator serves and suits; (set, reason) where it serves but does not suit."""
+    suited, reasons = [], []
+    for held in sets:
+        rows = [row for row in held.rows if evaluator.serves(row.columns)]
+        reason = evaluator.unsuited(rows) if rows else ""
+        if reason:
+            reasons.append((f"{held.split}.{held.name}", reason))
+        elif rows:
+            suited.append(held.name)
+    return list(dict.fromkeys(suited)), reasons
+
+
+def measure(
+    run: Run,
+    variants: Mapping[str, LM],
+    sets: Sequence[HeldOut],
+    evaluators: Mapping[str, Evaluator],
+    context: Context,
+) -> Measured:
+    """Every variant on every set that an evaluator serves. `prompted` is measured on target sets only."""
+    measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in sets})
+    places = list(_places(measured, context))
+    recorders = {name: Recorder(lm, name, measured.answers) for name, lm in variants.items()}
+    tasks = [
+        (place, name)
+        for place in places
+        for name in variants
+        if name != PROMPTED or measured.sets[place.split, place.set].role == "target"
+    ]
+    for place, name in context.progress(tasks, f"Evaluate {', '.join(variants)}"):
+        rows = measured.rows[place]
+        stats = list(evaluators[place.evaluator].measure(recorders[name], rows, context))
+        measured.cells[place, name] = _cell(place, rows, stats)
+    _describe(measured, variants, context)
+    return measured
+
+
+def _places(measured: Measured, context: Context) -> Iterator[Place]:
+    names = {name for _, name in measured.sets}
+    for key, evaluator in measured.evaluators.items():
+        for wanted in evaluator.sets:
+            if wanted not in names:
+                known = ", ".join(sorted(names)) or "none is configured"
+                raise ConfigError(f"evaluator.{key}.sets: no set '{wanted}' ({known}).{nearest(wanted, names)}")
+        for split, name in measured.sets:
+            if evaluator.sets and name not in evaluator.sets:
+                continue
+            held = measured.sets[split, name]
+            rows = [row for row in held.rows if evaluator.serves(row.columns)]
+            if not rows and evaluator.sets and held.rows:
+                raise ConfigError(f"evaluator.{key}.sets: no row of '{name}' has what {key} needs ({evaluator.record})")
+            if 0 < len(rows) < len(held.rows):
+                left = len(held.rows) - len(rows)
+                context.note(f"{key} on {split}.{name}: {left} of {len(held.rows)} rows lack a column", rows=left)
+            if rows:
+                place = Place(key, split, name)
+                measured.rows[place] = rows
+                yield place
+
+
+def _cell(place: Place, rows: Sequence[Row], stats: Sequence[Stats]) -> Cell:
+    if len(stats) != len(rows):
+        raise TuneForgeError(f"evaluator {place.evaluator} gave {len(stats)} results for {len(rows)} rows")
+    keys = set(stats[0])
+    odd = next((row for row, one in zip(rows, stats, strict=True) if set(one) != keys), None)
+    if odd is not None:
+        raise TuneForgeError(f"evaluator {place.evaluator}: other statistics for {odd.place} than for the first row")
+    arrays = {key: np.array([one[key] for one in stats], dtype=np.float64) for key in stats[0]}
+    return Cell(arrays, [row.group or f"{row_key(row)}#{i}" for i, row in enumerate(rows)])
+
+
+def _describe(measured: Measured, variants: Mapping[str, LM], context: Context) -> None:
+    rows = next(iter(measured.rows.values()), [])
+    for name, lm in variants.items():
+        if isinstance(lm, HFLM):
+            measured.variants[name] = lm.describe(rows)
+            for note in lm.trouble.notes(name):
+                context.note(note)
+            lm.trouble = Trouble()
+
+
+@dataclass
+class Recorder:
+    """An LM that remembers the answers it gave, for the samples."""
+
+    lm: LM
+    variant: str
+    answers: dict[tuple[str, str], Answer]
+
+    def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
+        """As the LM; remembered."""
+        found = self.lm.generate(rows, max_tokens)
+        self.answers.update({(self.variant, row_key(row)): a for row, a in zip(rows, found, strict=True)})
+        return found
+
+    def log_probs(self, rows: Sequence[Row], column: str) -> Any:
+        """As the LM."""
+        return self.lm.log_probs(rows, column)
+
+    def predict(self, rows: Sequence[Row]) -> Any:
+        """As the LM."""
+        return self.lm.predict(rows)
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        """As the LM."""
+        return self.lm.embed(texts)
+
+    def reward(self, rows: Sequence[Row], column: str) -> Any:
+        """As the LM."""
+        return self.lm.reward(rows, column)

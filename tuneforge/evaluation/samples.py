@@ -1,0 +1,74 @@
+"""samples.jsonl: per evaluation row the prompt, the reference, and what each variant answered and scored."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tuneforge.conversation import answer_text, split
+from tuneforge.evaluation.lm import row_key
+from tuneforge.evaluation.measure import Measured
+from tuneforge.rows import Row
+
+
+def samples(measured: Measured) -> Iterator[dict[str, Any]]:
+    """One object per row and set, in the order of the sets."""
+    variants = list(dict.fromkeys(variant for _, variant in measured.cells))
+    for (split_name, name), held in measured.sets.items():
+        scores = _scores(measured, split_name, name)
+        for row in held.rows:
+            key = row_key(row)
+            if key not in scores:
+                continue
+            answers = {v: a for v in variants if (a := measured.answers.get((v, key))) and v in scores[key]}
+            yield {
+                "set": name,
+                "split": split_name,
+                "role": held.role,
+                "id": key,
+                "place": row.place,
+                **_asked(row),
+                "answers": {v: a.text for v, a in answers.items()},
+                "finish": {v: a.error or a.finish for v, a in answers.items()},
+                "scores": scores[key],
+            }
+
+
+def _scores(measured: Measured, split_name: str, name: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Row key → variant → `evaluator.statistic` → number."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for (place, variant), cell in measured.cells.items():
+        if (place.split, place.set) != (split_name, name):
+            continue
+        for i, row in enumerate(measured.rows[place]):
+            numbers = found.setdefault(row_key(row), {}).setdefault(variant, {})
+            numbers |= {f"{place.evaluator}.{stat}": float(values[i]) for stat, values in cell.stats.items()}
+    return found
+
+
+def _asked(row: Row) -> dict[str, Any]:
+    """The prompt as a text or messages, and the reference; a plain text is its own reference."""
+    for column in ("completion", "chosen"):
+        parts = split(row.columns, column)
+        if parts:
+            prompt: Any = parts[0]
+            if len(prompt) == 1 and set(prompt[0]) <= {"role", "content"}:
+                prompt = prompt[0]["content"]
+            return {"prompt": prompt, "reference": answer_text(row.columns, column)}
+    return {"prompt": "", "reference": row.columns.get("text") or ""}
+
+
+def write_samples(folder: Path, measured: Measured) -> Path:
+    """samples.jsonl, replaced in one piece."""
+    path = folder / "samples.jsonl"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(json.dumps(one, ensure_ascii=False, default=str) + "\n" for one in samples(measured))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

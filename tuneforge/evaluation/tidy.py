@@ -1,0 +1,131 @@
+"""What was measured as tidy rows: one number a row, with its interval, and paired differences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tuneforge.components import Evaluator
+from tuneforge.evaluation.measure import PROMPTED, Cell, Measured, Place
+from tuneforge.evaluation.statistics import Aggregate, Interval, bootstrap, proportion, proportion_difference
+from tuneforge.rows import Metric
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
+
+POOLED = "*"
+"""The set of rows that stand for all target sets together."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The variants of one evaluator on one set, or on all target sets together."""
+
+    place: Place
+    role: str
+    protocol: str
+    cells: Mapping[str, Cell]
+
+
+def rows(run: Run, measured: Measured, stage: str = "") -> list[dict[str, Any]]:
+    """Metric rows in the order of evaluators, sets and metrics.
+
+    Each variant has a row with `versus` empty. Differences (`model` minus `versus`, paired by row) stand for
+    tuned against prompted and tuned against base. Where several target sets share an evaluator, further rows
+    with set `*` pool them.
+    """
+    found = []
+    for table in _tables(measured):
+        evaluator = measured.evaluators[table.place.evaluator]
+        for metric in evaluator.metrics:
+            for model, versus, interval in _intervals(table, evaluator, metric, run.seed):
+                found.append(
+                    {
+                        "model": model,
+                        "stage": stage,
+                        "evaluator": table.place.evaluator,
+                        "metric": metric.name,
+                        "set": table.place.set,
+                        "split": table.place.split,
+                        "role": table.role,
+                        "protocol": table.protocol,
+                        "prompt": measured.variants.get(model, {}).get("prompt", ""),
+                        "versus": versus,
+                        "value": _finite(interval.value),
+                        "low": _finite(interval.low),
+                        "high": _finite(interval.high),
+                        "n": len(table.cells[model].groups),
+                        "higher_is_better": metric.higher_is_better,
+                    }
+                )
+    return found
+
+
+def _tables(measured: Measured) -> Iterator[Table]:
+    variants = list(dict.fromkeys(variant for _, variant in measured.cells))
+    by_evaluator: dict[tuple[str, str], list[Table]] = {}
+    for place in measured.rows:
+        cells = {v: measured.cells[place, v] for v in variants if (place, v) in measured.cells}
+        role = measured.sets[place.split, place.set].role
+        table = Table(place, role, measured.protocol(place), cells)
+        by_evaluator.setdefault((place.evaluator, place.split), []).append(table)
+    for tables in by_evaluator.values():
+        yield from tables
+        targets = [table for table in tables if table.role == "target"]
+        if len(targets) > 1:
+            yield _pooled(targets)
+
+
+def _pooled(tables: list[Table]) -> Table:
+    """All sets as one; a group stays within its set."""
+    shared = [v for v in tables[0].cells if all(v in t.cells for t in tables)]
+    cells = {v: _joined([(t.place.set, t.cells[v]) for t in tables]) for v in shared}
+    return Table(tables[0].place._replace(set=POOLED), tables[0].role, "+".join(t.protocol for t in tables), cells)
+
+
+def _joined(cells: list[tuple[str, Cell]]) -> Cell:
+    stats = {key: np.concatenate([cell.stats[key] for _, cell in cells]) for key in cells[0][1].stats}
+    return Cell(stats, [f"{name}/{group}" for name, cell in cells for group in cell.groups])
+
+
+def _intervals(table: Table, evaluator: Evaluator, metric: Metric, seed: int) -> Iterator[tuple[str, str, Interval]]:
+    share = _is_share(evaluator, metric, table)
+    of = _aggregate(evaluator, metric)
+    for model, cell in table.cells.items():
+        if share:
+            yield model, "", proportion(cell.stats[metric.name], cell.groups)
+        else:
+            yield model, "", bootstrap(cell.stats, of, cell.groups, seed)
+    tuned = table.cells.get("tuned")
+    for versus in (PROMPTED, "base"):
+        if tuned is None or versus not in table.cells:
+            continue
+        other = table.cells[versus]
+        if share:
+            yield (
+                "tuned",
+                versus,
+                proportion_difference(tuned.stats[metric.name], other.stats[metric.name], tuned.groups),
+            )
+        else:
+            yield "tuned", versus, bootstrap(tuned.stats, of, tuned.groups, seed, other.stats)
+
+
+def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:
+    return lambda stats: float(evaluator.aggregate(stats)[metric.name])
+
+
+def _is_share(evaluator: Evaluator, metric: Metric, table: Table) -> bool:
+    """Whether the metric is the mean of a statistic that is 0, 1 or (a tie) ½ in every row."""
+    if type(evaluator).aggregate is not Evaluator.aggregate:
+        return False
+    arrays = [cell.stats.get(metric.name) for cell in table.cells.values()]
+    return all(a is not None and bool(np.isin(a, (0.0, 0.5, 1.0)).all()) for a in arrays)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,232 @@
+"""Did it pay: better, not proven or worse; and metrics.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.evaluation.figures import figure, rows_rounded, with_interval
+from tuneforge.evaluation.tidy import POOLED, rows
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
+
+__all__ = ["Decision", "Verdict", "decide", "rows", "write_metrics"]
+
+MetricRow = Mapping[str, Any]
+MOST_ROWS = 100_000
+"""More rows than this are not advised: the estimate then lies on the bound."""
+
+
+class Decision(StrEnum):
+    """What is proved about the tuned model."""
+
+    better = "better"
+    not_proven = "not proven"
+    worse = "worse"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One budget: the tuned model against the base on one general or safety set."""
+
+    role: str
+    set: str
+    evaluator: str
+    metric: str
+    budget: float
+    state: str
+    """kept, not settled, or broken."""
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    rows_needed: float | None = None
+    """How many rows would settle it, were the difference to stay as it is."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The decision with its reason, the difference it rests on, the budgets, and what would settle more."""
+
+    decision: Decision
+    reason: str
+    primary: dict[str, Any] | None = None
+    budgets: list[Judged] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
+
+    def passes(self, level: str) -> bool:
+        """Whether a gate of that level (off, default, strict) lets it through."""
+        if level == "strict":
+            return self.decision is Decision.better
+        return level == "off" or self.decision is not Decision.worse
+
+
+def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "") -> Verdict:
+    """The verdict over the test sets. `prompt` names the best prompt, as in `4-shot`.
+
+    Better: the paired lower bound of the gain in the primary metric is above gate.min_gain, and no budget is
+    proven broken. Worse: its upper bound is below 0, or a budget is proven broken. Else not proven.
+    """
+    tested = [row for row in rows if row["split"] == "test"]
+    budgets = _budgets(run, tested)
+    primary, missing = _primary(run, tested)
+    broken = [b for b in budgets if b.state == "broken"]
+    if primary is None:
+        decision = Decision.worse if broken else Decision.not_proven
+        return Verdict(decision, "; ".join([missing, *_budget_words(budgets)]), None, budgets, _hints(budgets))
+    gain, low, high = _gain(primary)
+    collapsed = gain is None and _base_is_finite(tested, primary)
+    if broken or collapsed or (high is not None and high < 0):
+        decision = Decision.worse
+    elif low is not None and gain is not None and low > run.gate.min_gain and gain > 0:
+        decision = Decision.better
+    else:
+        decision = Decision.not_proven
+    reason = "; ".join([_words(run, primary, prompt, collapsed), *_budget_words(budgets)])
+    return Verdict(decision, reason, dict(primary), budgets, [*_primary_hint(run, primary), *_hints(budgets)])
+
+
+def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str]:
+    """The difference that decides, or why there is none."""
+    targets = [row for row in rows if row["role"] == "target"]
+    if not targets:
+        return None, "no target test set was measured"
+    differences = [row for row in targets if row["model"] == "tuned" and row["versus"]]
+    if not differences:
+        return None, "the tuned model was not compared with the base"
+    if run.gate.metric:
+        named = [
+            row for row in differences if run.gate.metric in (row["metric"], f"{row['evaluator']}.{row['metric']}")
+        ]
+        if not named:
+            known = sorted({f"{row['evaluator']}.{row['metric']}" for row in differences})
+            near = nearest(run.gate.metric, known)
+            raise ConfigError(
+                f"gate.metric={run.gate.metric}: not measured on a target set ({', '.join(known)}).{near}"
+            )
+        differences = named
+    first = differences[0]
+    same = [row for row in differences if (row["evaluator"], row["metric"]) == (first["evaluator"], first["metric"])]
+    prompted = [row for row in same if row["versus"] == "prompted"] or same
+    return next((row for row in prompted if row["set"] == POOLED), prompted[0]), ""
+
+
+def _names(row: MetricRow) -> tuple[str, str]:
+    """How the gate may name the row's metric."""
+    return row["metric"], f"{row['evaluator']}.{row['metric']}"
+
+
+def _gain(row: MetricRow) -> tuple[float | None, float | None, float | None]:
+    """Value and bounds, turned so that more is better."""
+    value, low, high = row["value"], row["low"], row["high"]
+    if row["higher_is_better"]:
+        return value, low, high
+    return tuple(None if x is None else -x for x in (value, high, low))  # type: ignore[return-value]
+
+
+def _base_is_finite(rows: Sequence[MetricRow], primary: MetricRow) -> bool:
+    """Whether what the tuned model was compared with has a number; then it is the tuned model that has none."""
+    keys = ("evaluator", "metric", "set", "split")
+    alone = [row for row in rows if not row["versus"] and all(row[k] == primary[k] for k in keys)]
+    return any(row["model"] == primary["versus"] and row["value"] is not None for row in alone)
+
+
+def _budgets(run: Run, rows: Sequence[MetricRow]) -> list[Judged]:
+    """The first metric measured on each general and safety set (the gate's, where it was), against its budget."""
+    chosen: dict[tuple[str, str], MetricRow] = {}
+    for row in rows:
+        if row["role"] not in ("general", "safety") or row["model"] != "tuned" or row["versus"] != "base":
+            continue
+        if run.gate.metric in _names(row) or (row["role"], row["set"]) not in chosen:
+            chosen[row["role"], row["set"]] = row
+    return [_judge(row, getattr(run.gate.budget, row["role"])) for row in chosen.values()]
+
+
+def _judge(row: MetricRow, budget: float) -> Judged:
+    gain, low, high = _gain(row)
+    state, needed = "not settled", None
+    if high is not None and high < -budget:
+        state = "broken"
+    elif low is not None and low >= -budget:
+        state = "kept"
+    elif gain is not None and low is not None and high is not None:
+        needed = _needed(gain, low, high, -budget, row["n"])
+    taken = ("role", "set", "evaluator", "metric", "value", "low", "high", "n")
+    return Judged(budget=budget, state=state, rows_needed=needed, **{key: row[key] for key in taken})
+
+
+# ---------------------------------------------------------------- words
+
+
+def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
+    against = "the base"
+    if row["versus"] == "prompted":
+        against = f"the best prompt ({prompt})" if prompt else "the best prompt"
+    if collapsed:
+        return f"{row['metric']} of the tuned model is not a finite number"
+    over = "over" if row["higher_is_better"] else "against"
+    text = f"{row['metric']} {with_interval(row['value'], row['low'], row['high'], sign=True)} {over} {against}"
+    if not row["higher_is_better"]:
+        text += " (lower is better)"
+    if row["low"] is None:
+        text += f"; {row['n']} row gives no interval" if row["n"] == 1 else "; there is no interval"
+    if run.gate.min_gain:
+        text += f", where more than {figure(run.gate.min_gain, sign=True)} is asked"
+    return text
+
+
+def _budget_words(budgets: Sequence[Judged]) -> list[str]:
+    """`1 budget not settled`, `general budget -.05 broken on test: -.30 [-.35,-.25]`."""
+    words = [
+        f"{b.role} budget -{figure(b.budget)} broken on {b.set}: "
+        f"{b.metric} {with_interval(b.value, b.low, b.high, sign=True)}"
+        for b in budgets
+        if b.state == "broken"
+    ]
+    unsettled = sum(b.state == "not settled" for b in budgets)
+    return [*words, *([f"{unsettled} budget{'s' * (unsettled > 1)} not settled"] if unsettled else [])]
+
+
+def _hints(budgets: Sequence[Judged]) -> list[str]:
+    """How many rows would settle each budget that is not settled, were the difference to stay."""
+    return [
+        f"{rows_rounded(b.rows_needed)} {b.role} rows would settle {figure(b.value, sign=True)} on {b.set}"
+        for b in budgets
+        if b.rows_needed
+    ]
+
+
+def _primary_hint(run: Run, row: MetricRow) -> list[str]:
+    gain, low, high = _gain(row)
+    if gain is None or low is None or high is None or gain == 0 or low > run.gate.min_gain or high < 0:
+        return []
+    bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0
+    needed = _needed(gain, low, high, bound, row["n"])
+    return [f"{rows_rounded(needed)} target rows would settle {figure(row['value'], sign=True)}"] if needed else []
+
+
+def _needed(value: float, low: float, high: float, bound: float, n: int) -> float | None:
+    """Rows at which the interval, narrowing with the square root of n, would end at the bound."""
+    distance = abs(value - bound)
+    half = value - low if value > bound else high - value
+    if not distance or not half:
+        return None
+    needed = n * (half / distance) ** 2
+    return needed if n < needed <= MOST_ROWS else None
+
+
+def write_metrics(
+    folder: Path, rows: Sequence[MetricRow], verdict: Verdict, variants: Mapping[str, Any] | None = None
+) -> Path:
+    """metrics.json, replaced in one piece."""
+    from tuneforge.record import write_json
+
+    path = folder / "metrics.json"
+    content = {"schema": 1, "verdict": asdict(verdict), "rows": list(rows), "variants": dict(variants or {})}
+    write_json(path, content)
+    return path
