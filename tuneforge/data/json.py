@@ -1,0 +1,126 @@
+"""Rows from JSON and JSON Lines files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tuneforge.components import Context, DataSource
+from tuneforge.data.document import Decoder, Document, made_row
+from tuneforge.data.reading import UTF8_BOM, Line, decoded, existing, lines, open_bytes
+from tuneforge.errors import ConfigError
+from tuneforge.rows import Kept
+
+HEAD = 20
+"""Lines that are looked at to tell JSON Lines from one JSON value."""
+
+_KEYED = re.compile(rb'\{\s*"(?:[^"\\]|\\.)*"\s*:\s*\{')
+
+
+class Content(StrEnum):
+    """What a file holds, whatever its suffix says."""
+
+    lines = "JSON Lines"
+    array = "a JSON array"
+    keyed = "a JSON object"
+
+
+@dataclass(kw_only=True)
+class Json(DataSource):
+    """JSON Lines, a JSON array, or a JSON object keyed by id; also gzipped. The content decides, not the suffix.
+
+    `line` is the line of a JSON Lines file, the 1-based row of an array, the key of an object. An array may
+    hold plain strings: they become the column `text`.
+    """
+
+    name: ClassVar[str] = "json"
+    suffixes: ClassVar[tuple[str, ...]] = ("json", "jsonl", "ndjson")
+
+    rows: str | None = None
+    """Key that holds the array of rows, in a file that is one object around it."""
+
+    def read(self, context: Context) -> Kept:
+        """Rows as they stand in the file.
+
+        Invalid JSON in JSON Lines rejects the line; in an array or object it is a ConfigError, because
+        what follows cannot be told apart.
+        """
+        file = existing(self.path)
+        content = Content.keyed if self.rows else sniff(file)
+        _say_surprise(file, content, context)
+        if content is Content.lines:
+            return _read_lines(file, self.path)
+        document = Document(file, self.path)
+        if self.rows:
+            return document.array_under(self.rows)
+        return document.array() if content is Content.array else document.keyed()
+
+
+def _say_surprise(file: Path, content: Content, context: Context) -> None:
+    promised = {".jsonl": Content.lines, ".ndjson": Content.lines, ".json": Content.array}
+    suffix = next((s for s in reversed(file.suffixes) if s in promised), "")
+    if suffix and content is not Content.keyed and promised[suffix] is not content:
+        context.note(f"{file.name} holds {content}, whatever its suffix says")
+
+
+def sniff(file: Path) -> Content:
+    """What the file holds: an array starts with `[`; an object keyed by id has its one `{` at the margin."""
+    start = _start(file)
+    if start[:1] != b"{":
+        return Content.array if start[:1] == b"[" else Content.lines
+    head = list(islice((line for line in lines(file) if line.problem or line.data.strip()), HEAD))
+    first = _whole_object(head[0])
+    if len(head) == 1:
+        keyed = all(isinstance(v, dict) for v in first.values()) if first else bool(_KEYED.match(start))
+        return Content.keyed if keyed else Content.lines
+    return Content.lines if first is not None or any(line.data[:1] == b"{" for line in head[1:]) else Content.keyed
+
+
+def _start(file: Path) -> bytes:
+    """The first bytes that are not blank; ConfigError if there are none."""
+    with open_bytes(file) as stream:
+        start = stream.read(1 << 16).removeprefix(UTF8_BOM).lstrip()
+        while not start and (chunk := stream.read(1 << 16)):
+            start = chunk.lstrip()
+    if not start:
+        raise ConfigError(f"{file} holds no rows, only blank lines")
+    return start
+
+
+def _whole_object(line: Line) -> dict[str, Any] | None:
+    """The object that stands on this line alone, if there is one."""
+    try:
+        row = json.loads(line.data)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _read_lines(file: Path, name: str) -> Kept:
+    decoder = Decoder()
+    for line in lines(file):
+        text, problem = decoded(line)
+        row: Any = None
+        if not problem:
+            if not text or text.isspace():
+                continue
+            try:
+                row = decoder.decode(text)
+                problem = decoder.take_duplicates()
+            except (ValueError, RecursionError) as error:
+                decoder.take_duplicates()
+                problem = _invalid(text, error)
+        yield made_row(name, line.number, row, problem)
+
+
+def _invalid(text: str, error: ValueError | RecursionError) -> str:
+    if (nul := text.find("\0")) >= 0:
+        return f"NUL character: at column {nul + 1}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"invalid JSON: {error.msg} at column {error.colno}"
+    return f"invalid JSON: {'nested too deeply' if isinstance(error, RecursionError) else error}"

@@ -1,0 +1,221 @@
+"""From the sources of a run to the rows that are trained and evaluated, with every loss counted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tuneforge.components import Context, DataSource
+from tuneforge.data.share import Share
+from tuneforge.errors import DataRefused
+from tuneforge.preparation.intake import Intake, SourceReport, read_source, run_generator
+from tuneforge.preparation.leakage import Leak, leaks
+from tuneforge.preparation.share import cut
+from tuneforge.preparation.transforming import TransformReport, transform
+from tuneforge.preparation.weights import weighted
+from tuneforge.rows import HeldOut, Rejected, Row
+from tuneforge.settings import Run
+
+SHOWN = 5
+"""Places that a refusal names."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of a run, and what became of all others."""
+
+    train: list[Row]
+    """Rows of one epoch, weights applied: a row of weight 2 stands here twice."""
+    held_out: list[HeldOut]
+    rejected: list[Rejected]
+    """Rows that could not be read or used; these count against `max_quarantined`."""
+    sources: list[SourceReport]
+    transforms: list[TransformReport]
+    leaks: list[Leak]
+    dropped: dict[str, list[Rejected]] = field(default_factory=dict)
+    """Rows that a transform dropped, by its key; wanted, so they do not count against `max_quarantined`."""
+
+
+def prepare(run: Run, context: Context) -> Prepared:
+    """Read, generate, cut shares, transform, weight, look for leaks. Refuses nothing: see `refuse`."""
+    intakes = [read_source(key, "data", source, context) for key, source in run.data.items()]
+    seeds = [row for intake in intakes for row in intake.rows]
+    intakes += [run_generator(key, generator, seeds, context) for key, generator in run.synthetic.items()]
+    train, held_out = cut(run, [row for intake in intakes for row in intake.rows], context)
+    read = _read_held_out(run, context)
+    held_out = _in_config_order(run, held_out, read)
+    intakes += read.values()
+
+    train, held_out, reports, dropped = _transformed(run, train, held_out, context)
+    train = weighted(run, train)
+    return Prepared(
+        train=train,
+        held_out=held_out,
+        rejected=[rejected for intake in intakes for rejected in intake.rejected],
+        sources=_reports(run, intakes, train, held_out),
+        transforms=reports,
+        leaks=leaks(train, held_out),
+        dropped=dropped,
+    )
+
+
+def _held_out_sources(run: Run) -> list[tuple[str, str, DataSource]]:
+    splits: Mapping[str, Mapping[str, DataSource]] = {"validation": run.validation, "test": run.test}
+    return [(split, key, source) for split, sources in splits.items() for key, source in sources.items()]
+
+
+def _read_held_out(run: Run, context: Context) -> dict[tuple[str, str], Intake]:
+    return {
+        (split, key): read_source(key, split, source, context)
+        for split, key, source in _held_out_sources(run)
+        if not isinstance(source, Share)
+    }
+
+
+def _in_config_order(run: Run, shares: Sequence[HeldOut], read: Mapping[tuple[str, str], Intake]) -> list[HeldOut]:
+    cut_sets = {(held.split, held.name): held for held in shares}
+    return [
+        cut_sets[split, key]
+        if (split, key) in cut_sets
+        else HeldOut(name=key, split=split, role=str(source.role), rows=read[split, key].rows)
+        for split, key, source in _held_out_sources(run)
+    ]
+
+
+def _transformed(
+    run: Run, train: list[Row], held_out: list[HeldOut], context: Context
+) -> tuple[list[Row], list[HeldOut], list[TransformReport], dict[str, list[Rejected]]]:
+    reports: list[TransformReport] = []
+    dropped: dict[str, list[Rejected]] = {}
+    for key, component in run.transform.items():
+        done = transform(key, component, train, "train", context)
+        train, results = done.rows, [done]
+        if component.held_out:
+            on_sets = [transform(key, component, held.rows, f"{held.split}.{held.name}", context) for held in held_out]
+            held_out = [replace(held, rows=done.rows) for held, done in zip(held_out, on_sets, strict=True)]
+            results += on_sets
+        reports += [result.report for result in results]
+        dropped[key] = [rejected for result in results for rejected in result.dropped]
+    return train, held_out, reports, dropped
+
+
+def _reports(
+    run: Run, intakes: Sequence[Intake], train: Sequence[Row], held_out: Sequence[HeldOut]
+) -> list[SourceReport]:
+    """The reports of all sources with the rows that are really used, and one for each share."""
+    seen = Counter(row.source for row in train)
+    sets = {(held.split, held.name): held for held in held_out}
+    reports = []
+    for report in (intake.report for intake in intakes):
+        if report.split == "train":
+            source = report.key if report.key.startswith("synthetic.") else f"data.{report.key}"
+            reports.append(replace(report, used=seen[source]))
+        else:
+            reports.append(replace(report, used=len(sets[report.split, report.key].rows)))
+    reports += [
+        _share_report(key, split, share, len(sets[split, key].rows))
+        for split, key, share in _held_out_sources(run)
+        if isinstance(share, Share)
+    ]
+    return reports
+
+
+def _share_report(key: str, split: str, source: Share, rows: int) -> SourceReport:
+    said = f"share, {source.fraction:.3g} of the training data by content"
+    return SourceReport(key, split, "", said, rows, rows, rows, {}, str(source.role))
+
+
+def refuse(run: Run, prepared: Prepared) -> None:
+    """DataRefused when rows are missing, too many were unusable, or held-out rows stand in training."""
+    found = [*_missing(prepared), *_too_many(run, prepared), *_leaking(run, prepared)]
+    if found:
+        raise DataRefused("data refused:\n" + "\n".join(f"  {line}" for line in found))
+
+
+def _missing(prepared: Prepared) -> list[str]:
+    found = [] if prepared.train else ["no training rows are left"]
+    for held in prepared.held_out:
+        if not held.rows:
+            found.append(
+                f"{held.split}.{held.name} has no rows; for a share raise {held.split}.{held.name}.fraction, "
+                f"or leave the set out with '~{held.split}.{held.name}'"
+            )
+    return found
+
+
+def _too_many(run: Run, prepared: Prepared) -> list[str]:
+    """Each source by itself: a broken evaluation set must not hide behind a large training file."""
+    found = []
+    for report in prepared.sources:
+        lost = report.read - report.kept
+        if lost > run.max_quarantined * report.read:
+            name = _name(report)
+            places = [r for r in prepared.rejected if r.row.source == name][:SHOWN]
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in report.reasons.items())
+            found.append(
+                f"{name}: {lost:,} of {report.read:,} rows are unusable ({lost / report.read:.1%}, "
+                f"max_quarantined={run.max_quarantined}): {reasons}"
+            )
+            found += [f"  {r.row.place}: {r.reason}" for r in places]
+    return found
+
+
+def _leaking(run: Run, prepared: Prepared) -> list[str]:
+    rows = [leak for leak in prepared.leaks if leak.kind == "row"]
+    if not rows or not run.audit.leakage:
+        return []
+    found = [f"{len(rows):,} held-out rows stand in the training data (audit.leakage=false accepts it):"]
+    found += [
+        f"  {leak.split}.{leak.set} {leak.held_out_place} is in training at {leak.train_place}" for leak in rows[:SHOWN]
+    ]
+    if len(rows) > SHOWN:
+        found.append(f"  and {len(rows) - SHOWN:,} more, see data/audit.json")
+    return found
+
+
+def _name(report: SourceReport) -> str:
+    if report.split == "train":
+        return report.key if report.key.startswith("synthetic.") else f"data.{report.key}"
+    return f"{report.split}.{report.key}"
+
+
+def write(prepared: Prepared, folder: Path) -> None:
+    """`data/quarantine.jsonl` (every row not used, with its reason) and `data/audit.json`, atomically."""
+    lost = [("reading", rejected) for rejected in prepared.rejected]
+    lost += [(f"transform.{key}", rejected) for key, dropped in prepared.dropped.items() for rejected in dropped]
+    lines = [json.dumps(_quarantined(by, rejected)) + "\n" for by, rejected in lost]
+    _replace(folder / "data" / "quarantine.jsonl", "".join(lines))
+    _replace(folder / "data" / "audit.json", json.dumps(_audit(prepared), indent=1) + "\n")
+
+
+def _quarantined(by: str, rejected: Rejected) -> dict[str, Any]:
+    row, reason = rejected
+    return {"set": row.source, "file": row.file, "line": row.line, "reason": reason, "by": by}
+
+
+def _audit(prepared: Prepared) -> dict[str, Any]:
+    return {
+        "rows": {"train": len(prepared.train), **{f"{h.split}.{h.name}": len(h.rows) for h in prepared.held_out}},
+        "sources": [asdict(report) for report in prepared.sources],
+        "transforms": [asdict(report) for report in prepared.transforms],
+        "leaks": [asdict(leak) for leak in prepared.leaks],
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a whole file or none: temporary file in the same directory, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""When two rows count as the same: by their content, case and whitespace aside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tuneforge.conversation import as_messages
+
+Message = Mapping[str, Any]
+
+
+class Turn(NamedTuple):
+    """Signatures of one answer in a row; 16 bytes each."""
+
+    prompt: bytes
+    """Everything before the answer; empty where there is no prompt (plain text)."""
+    whole: bytes
+    """Prompt and answer, or the text; empty where there is no answer."""
+
+
+def folded(text: str) -> str:
+    """Case folded, runs of whitespace as one space, none outside."""
+    return " ".join(text.casefold().split())
+
+
+def content(columns: Mapping[str, Any]) -> bytes:
+    """Signature of all columns of a row; equal for rows with the same content. 16 bytes."""
+    digest = _new()
+    for name in sorted(columns):
+        _feed(digest, name)
+        _feed_value(digest, columns[name])
+    return digest.digest()
+
+
+def turns(columns: Mapping[str, Any]) -> Iterator[Turn]:
+    """Each answer in a row with what stands before it: every assistant turn, chosen and completion, or the text.
+
+    A prompt given as text equals the same prompt as one user message.
+    """
+    if isinstance(columns.get("messages"), Sequence):
+        yield from _conversation(columns["messages"])
+    if columns.get("prompt") is not None:
+        asked = _new()
+        for message in as_messages(columns["prompt"], "user"):
+            _feed_message(asked, message)
+        prompt = asked.digest()
+        answers = [columns[name] for name in ("completion", "chosen") if columns.get(name) is not None]
+        for answer in answers:
+            whole = asked.copy()
+            for message in as_messages(answer, "assistant"):
+                _feed_message(whole, message)
+            yield Turn(prompt, whole.digest())
+        if not answers:
+            yield Turn(prompt, b"")
+    if isinstance(columns.get("text"), str):
+        digest = _new()
+        _feed(digest, folded(columns["text"]))
+        yield Turn(b"", digest.digest())
+
+
+def prompt(columns: Mapping[str, Any]) -> bytes:
+    """Signature of what a row is about: the first user turn with what stands before it, the prompt, or the text."""
+    if isinstance(columns.get("messages"), Sequence):
+        return next((turn.prompt for turn in _conversation(columns["messages"])), b"")
+    first = next(turns(columns), None)
+    return content(columns) if first is None else first.prompt or first.whole
+
+
+def _conversation(messages: Sequence[Message]) -> Iterator[Turn]:
+    digest = _new()
+    for message in messages:
+        before = digest.digest() if message["role"] == "assistant" else b""
+        _feed_message(digest, message)
+        if message["role"] == "assistant":
+            yield Turn(before, digest.digest())
+
+
+def _new() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=16)
+
+
+def _feed(digest: hashlib.blake2b, text: str) -> None:
+    """Length first, so that two fields never read like one."""
+    data = text.encode("utf-8", "surrogatepass")
+    digest.update(len(data).to_bytes(8, "little"))
+    digest.update(data)
+
+
+def _feed_message(digest: hashlib.blake2b, message: Message) -> None:
+    _feed(digest, message["role"])
+    _feed(digest, folded(message["content"]))
+
+
+def _feed_value(digest: hashlib.blake2b, value: Any) -> None:
+    if isinstance(value, str):
+        _feed(digest, folded(value))
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            _feed(digest, str(key))
+            _feed_value(digest, value[key])
+    elif isinstance(value, Sequence):
+        _feed(digest, f"{len(value)} items")
+        for item in value:
+            _feed_value(digest, item)
+    else:
+        _feed(digest, repr(value))
