@@ -185,7 +185,7 @@ class DataSource(Component):
     """Rows from somewhere: a file format, a database, a generator of raw columns."""
 
     suffixes: ClassVar[tuple[str, ...]] = ()
-    """File suffixes (without .gz) for which `data=PATH` chooses this source."""
+    """File suffixes (without dot, without .gz) for which `data=PATH` chooses this source."""
 
     path: str = ""
     """File to read."""
@@ -270,6 +270,15 @@ class Strategy(Component):
         """One Encoded or Rejected per row, in order. Called with batches of about 1,000 rows."""
         raise NotImplementedError
 
+    def trained_texts(self, columns: Mapping[str, Any], part: str = "") -> Sequence[str] | None:
+        """Texts of the row that are to carry loss in that part, in order; None: not known, or every token.
+
+        Before the first step the labels are held against them; loss anywhere else refuses the run.
+        """
+        from tuneforge.conversation import trained_texts
+
+        return trained_texts(columns, self.record, part)
+
     def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
         """Right-padded int64 tensors (rows, length) per part, `attention_mask` per `input_ids`."""
         from tuneforge.training.collate import collate
@@ -333,9 +342,7 @@ class Evaluator(Component):
         """One row's sufficient statistics, by name; 0/1 statistics get exact intervals."""
         raise NotImplementedError
 
-    def measure(
-        self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None
-    ) -> Iterable[Stats]:
+    def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
         """Statistics per row, in order. The default scores generated answers."""
         return map(self.score, rows, lm.generate(rows, self.max_tokens))
 

@@ -49,3 +49,15 @@ def offers(columns: Mapping[str, Any], record: str) -> bool:
     if record == "completion":
         return split(columns) is not None
     return columns.get(record) is not None
+
+
+def trained_texts(columns: Mapping[str, Any], record: str, part: str = "") -> list[str] | None:
+    """What an assistant says in a row that serves as `record`; `part` names the side of a preference. None: unknown."""
+    if record == "messages":
+        said = [m for m in conversation(columns) or () if m["role"] == "assistant"]
+    elif record in ("completion", "preference"):
+        sides = split(columns, part or "completion")
+        said = sides[1] if sides else []
+    else:
+        return None
+    return [m.get("content") or "" for m in said if m.get("weight") != 0]

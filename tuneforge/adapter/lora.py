@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -68,7 +69,10 @@ class Lora(Adapter):
 
         self._check_names(model)
         torch.manual_seed(context.seed)
-        return cast("Module", get_peft_model(model, self._config()))
+        with warnings.catch_warnings():
+            # PEFT reads a property that transformers renamed.
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+            return cast("Module", get_peft_model(model, self._config()))
 
     def off(self, model: Module) -> AbstractContextManager[Any] | None:
         """Adapters switched off. None for pissa and olora: their start takes its part out of the base weights."""
@@ -84,7 +88,9 @@ class Lora(Adapter):
         """The adapter in `folder` on the freshly loaded base."""
         from peft import PeftModel
 
-        return cast("Module", PeftModel.from_pretrained(model, str(folder), is_trainable=trainable))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`", category=FutureWarning)
+            return cast("Module", PeftModel.from_pretrained(model, str(folder), is_trainable=trainable))
 
     def merge(self, model: Module) -> Module:
         """The base model with the update added to its weights."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -85,7 +86,9 @@ class Hf(Model):
         prepare(tokenizer, self.chat_template, context)
         model: PreTrainedModel = self._from_hub("AutoModelForCausalLM", **self._weights(context))
         check_size(tokenizer, model, self.path)
-        model.config.pad_token_id = tokenizer.pad_token_id
+        for settings in (model.config, model.generation_config):
+            if settings is not None:
+                settings.pad_token_id = tokenizer.pad_token_id
         return Loaded(model, tokenizer)
 
     def _weights(self, context: Context) -> dict[str, Any]:
@@ -116,15 +119,31 @@ class Hf(Model):
 
         where = str(Path(self.path).expanduser()) if self._folder() else self.path
         try:
-            return getattr(transformers, auto).from_pretrained(
-                where,
-                revision=self.revision or "main",
-                token=self.token,
-                trust_remote_code=self.trust_remote_code,
-                **options,
-            )
+            with _quiet():
+                return getattr(transformers, auto).from_pretrained(
+                    where,
+                    revision=self.revision or "main",
+                    token=self.token,
+                    trust_remote_code=self.trust_remote_code,
+                    **options,
+                )
         except Exception as error:
-            raise ConfigError(f"model.path={self.path}: {_reason(error, self._folder() is None)}") from error
+            near = "" if self._folder() else _near(Path(self.path))
+            raise ConfigError(f"model.path={self.path}: {_reason(error, self._folder() is None)}.{near}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bar, which would stand amid our own lines."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _best_dtype(accelerator: str) -> str:
@@ -179,6 +198,8 @@ def _near(path: Path) -> str:
 def _reason(error: Exception, hub: bool) -> str:
     """The first sentence of what transformers says, or what an unreachable hub means."""
     text = " ".join(str(error).split())
+    if "safetensors" in text:
+        return f"no weights in safetensors, which alone are read ({text[:200]})"
     if hub and (isinstance(error, OSError) or "offline" in text.lower() or "connect" in text.lower()):
         return "no such folder, and the Hugging Face hub does not give it (offline, misspelt, or a token is needed)"
     return f"{type(error).__name__}: {text[:300]}"

@@ -61,6 +61,10 @@ class Sft(Strategy):
             found.append(labelled(row.ids, [i >= start for i in range(len(row.ids))]))
         return found
 
+    def trained_texts(self, columns: Mapping[str, Any], part: str = "") -> Sequence[str] | None:
+        """The completion; None where every token carries loss."""
+        return super().trained_texts(columns, part) if self.loss_on is LossOn.completion else None
+
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """Negative log-likelihood in nats over labelled tokens."""
         from tuneforge.training.objective import likelihood

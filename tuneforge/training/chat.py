@@ -137,7 +137,7 @@ def check(messages: Messages) -> None:
             raise RenderError(f"message {i} has the role {role!r}; allowed are {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str) and not message.get("tool_calls"):
             raise RenderError(f"message {i} ({role}) has no text")
-        if message.get("weight", 1) not in (0, 1):
+        if message.get("weight") not in (None, 0, 1):
             raise RenderError(f"message {i} has the weight {message['weight']!r}; allowed are 0 and 1")
         if (role == "system" and i > 1) or (role == last and role != "tool"):
             raise RenderError(f"roles out of order: message {i} is {role}" + (f" after {last}" if last else ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,10 +38,14 @@ class EncodedSet:
     """Tokens that are predicted and carry loss."""
     stop_trained: int = 0
     """Rows whose stop token carries a label."""
+    stops: Counter[int] = field(default_factory=Counter)
+    """Stop token → rows that train it."""
     literal: int = 0
     """Rows that spell a control token, which stayed text."""
     chunked: int = 0
     """Rows longer than the limit that were cut into chunks."""
+    texts: int = 0
+    """Rows that were encoded; one that was cut into chunks counts once."""
     max_length: int = 0
 
 
@@ -82,11 +87,15 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
             continue
         found.rows += pieces
         found.sources += [row] * len(pieces)
+        found.texts += 1
         found.chunked += len(pieces) > 1
         found.literal += literals.found(_spoken(row.columns), row.columns.get("tools"))
         for piece in pieces:
             _count(found, piece)
-        found.stop_trained += stops.trained(encoded)
+        stop = stops.trained(encoded)
+        if stop is not None:
+            found.stop_trained += 1
+            found.stops[stop] += 1
     if found.chunked:
         context.note(
             f"{found.chunked:,} texts longer than {limit} tokens were cut into chunks; nothing is lost",
@@ -158,19 +167,19 @@ class _Stops:
         self.stops = stops
         self.blank: dict[int, bool] = {}
 
-    def trained(self, encoded: Encoded) -> bool:
-        sides = [labels for name, labels in encoded.parts.items() if name.endswith("labels")]
-        return bool(sides) and all(self._ends(labels) for labels in sides)
+    def trained(self, encoded: Encoded) -> int | None:
+        """The stop token that every part ends with, labelled; None where one does not."""
+        ends = [self._end(labels) for name, labels in encoded.parts.items() if name.endswith("labels")]
+        return ends[0] if ends and None not in ends else None
 
-    def _ends(self, labels: Sequence[int]) -> bool:
+    def _end(self, labels: Sequence[int]) -> int | None:
+        """The last label that is not white space, if it is a stop token."""
         for label in reversed(labels):
-            if label == IGNORE:
-                continue
             if label in self.stops:
-                return True
-            if not self._blank(label):
-                return False
-        return False
+                return label
+            if label != IGNORE and not self._blank(label):
+                return None
+        return None
 
     def _blank(self, token: int) -> bool:
         if token not in self.blank:

@@ -1,0 +1,204 @@
+"""What is proved before the first step: where the loss is, what was dropped, what it will cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneforge.components import Context
+from tuneforge.errors import ConfigError, DataRefused
+from tuneforge.rows import Encoded, Loaded
+from tuneforge.settings import Packing
+from tuneforge.training import packing, probe, view
+from tuneforge.training.chat import chat
+from tuneforge.training.encode import EncodedSet
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
+
+TURNS = {
+    "marks": "the chat template's generation marks",
+    "trl": "TRL's training template for this model",
+    "prefix": "the conversation rendered turn by turn",
+}
+"""How assistant turns are told, by the source of the `Chat`."""
+MASKS = {
+    "text": "every token of the text",
+    "completion": "where the tokens of prompt and completion diverge from the prompt's",
+    "preference": "where the tokens of prompt and answer diverge from the prompt's",
+}
+
+
+@dataclass
+class Proof:
+    """The proof of one run; `dataclasses.asdict` of it is JSON."""
+
+    rows: int = 0
+    """Encodings that train; a text cut into chunks counts once per chunk."""
+    texts: int = 0
+    """Rows of the data behind them."""
+    rejected: int = 0
+    tokens: int = 0
+    loss_tokens: int = 0
+    loss_share: float = 0.0
+    max_length: int = 0
+    stop_token: str = ""
+    stop_trained: int = 0
+    """Texts whose stop token carries loss."""
+    mask_from: str = ""
+    """How it is known which tokens are the assistant's."""
+    mask_checked: int = 0
+    """Rows of the preview whose loss was held against the answers and found right."""
+    literal: int = 0
+    chunked: int = 0
+    packing: bool = False
+    packing_reason: str = ""
+    isolation: float | None = None
+    """Largest logit difference of two documents packed and alone; null where it was not measured."""
+    units: int = 0
+    """Rows or packs per epoch."""
+    fill: float = 1.0
+    steps: int = 0
+    seconds_per_step: float = 0.0
+    timed_exactly: bool = True
+    seconds: float = 0.0
+    """Planned seconds of training."""
+    warnings: list[str] = field(default_factory=list)
+    preview: list[dict[str, Any]] = field(default_factory=list)
+
+
+def prove(run: Run, loaded: Loaded, encoded: EncodedSet, context: Context) -> Proof:
+    """The proof. Raises DataRefused where nothing carries loss, or where loss stands on the wrong tokens."""
+    _refuse_without_loss(encoded)
+    proof = _counted(run, encoded, loaded)
+    _prove_mask(run, loaded, encoded, proof)
+    packs = _decide_packing(run, loaded, encoded, proof, context)
+    _plan(run, loaded, encoded.rows, packs, proof, context)
+    _warn(run, proof)
+    for warning in proof.warnings:
+        context.note(f"warning: {warning}")
+    return proof
+
+
+def write(proof: Proof, encoded: EncodedSet, folder: Path) -> None:
+    """`data/preview.jsonl`, and the proof under the key `proof` of `data/audit.json`."""
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(entry, ensure_ascii=True) for entry in proof.preview]
+    (data / "preview.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    audit = data / "audit.json"
+    content = json.loads(audit.read_text(encoding="utf-8")) if audit.exists() else {}
+    content["proof"] = {k: v for k, v in asdict(proof).items() if k != "preview"}
+    if proof.isolation is not None and proof.isolation == float("inf"):
+        content["proof"]["isolation"] = "infinite"
+    audit.write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _refuse_without_loss(encoded: EncodedSet) -> None:
+    if encoded.loss_tokens:
+        return
+    reasons: dict[str, int] = {}
+    for rejected in encoded.rejected:
+        reasons[rejected.reason] = reasons.get(rejected.reason, 0) + 1
+    common = sorted(reasons.items(), key=lambda pair: -pair[1])[:3]
+    listed = "; ".join(f"{n:,} x {reason}" for reason, n in common)
+    raise DataRefused(
+        f"nothing carries loss: of {len(encoded.rows) + len(encoded.rejected):,} rows {len(encoded.rejected):,} were"
+        f" rejected{f' ({listed})' if listed else ''}, and the others label no token"
+    )
+
+
+def _counted(run: Run, encoded: EncodedSet, loaded: Loaded) -> Proof:
+    return Proof(
+        rows=len(encoded.rows),
+        texts=encoded.texts,
+        rejected=len(encoded.rejected),
+        tokens=encoded.tokens,
+        loss_tokens=encoded.loss_tokens,
+        loss_share=encoded.loss_tokens / encoded.tokens,
+        max_length=encoded.max_length,
+        stop_token=_stop_token(encoded, loaded),
+        stop_trained=encoded.stop_trained,
+        mask_from=MASKS.get(run.strategy.record) or TURNS.get(chat(loaded.tokenizer).source, ""),
+        literal=encoded.literal,
+        chunked=encoded.chunked,
+    )
+
+
+def _stop_token(encoded: EncodedSet, loaded: Loaded) -> str:
+    """The stop token that most rows train, else the tokenizer's end-of-text token."""
+    found = encoded.stops.most_common(1)[0][0] if encoded.stops else loaded.tokenizer.eos_token_id
+    return "" if found is None else str(loaded.tokenizer.convert_ids_to_tokens(found))
+
+
+def _prove_mask(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof) -> None:
+    n = max(run.audit.preview, 1)
+    rows, sources = encoded.rows[:n], encoded.sources[:n]
+    proof.preview = view.preview(rows, sources, loaded.tokenizer, run.audit.preview)
+    wrong, unknown = view.check_mask(run.strategy, rows, sources, loaded.tokenizer)
+    if wrong:
+        first = wrong[0]
+        part = f" ({first.part})" if first.part else ""
+        raise DataRefused(
+            f"wrong mask: {first.row.place}{part}: {first.found}."
+            f" {len(wrong)} of the first {len(rows)} rows; strategy={run.strategy.name}"
+        )
+    proof.mask_checked = len(rows) - unknown
+
+
+def _decide_packing(
+    run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof, context: Context
+) -> list[list[int]] | None:
+    proof.packing, proof.packing_reason = _allowed(run, loaded, proof)
+    if not proof.packing:
+        if run.batch.packing is Packing.on:
+            raise ConfigError(f"batch.packing=on: {proof.packing_reason}; use batch.packing=auto or off")
+        if run.batch.packing is Packing.auto and run.strategy.packable:
+            context.note(f"packing is off: {proof.packing_reason}")
+        proof.units = len(encoded.rows)
+        return None
+    packs = packing.pack(encoded.rows, encoded.max_length)
+    proof.units = len(packs)
+    proof.fill = packing.fill(packs, encoded.rows, encoded.max_length)
+    return packs
+
+
+def _allowed(run: Run, loaded: Loaded, proof: Proof) -> tuple[bool, str]:
+    if run.batch.packing is Packing.off:
+        return False, "batch.packing=off"
+    if not run.strategy.packable:
+        return False, f"strategy={run.strategy.name} cannot be packed"
+    proof.isolation = probe.isolation(loaded.model, loaded.tokenizer)
+    if proof.isolation > probe.LIMIT:
+        return False, f"two documents in one sequence change each other's logits by {proof.isolation:.2g} in this model"
+    return True, f"two documents in one sequence do not see each other (logits differ by {proof.isolation:.1g})"
+
+
+def _plan(
+    run: Run, loaded: Loaded, rows: Sequence[Encoded], packs: list[list[int]] | None, proof: Proof, context: Context
+) -> None:
+    from tuneforge.training.optimise import planned_steps
+    from tuneforge.training.timing import time_step
+
+    proof.steps = planned_steps(run, proof.units)[1]
+    timing = time_step(run, loaded, rows, packs, context)
+    proof.seconds_per_step, proof.timed_exactly = timing.seconds, timing.exact
+    proof.seconds = proof.steps * timing.seconds
+
+
+def _warn(run: Run, proof: Proof) -> None:
+    if proof.stop_trained < proof.texts:
+        how = "in no row" if not proof.stop_trained else f"only in {proof.stop_trained:,} of {proof.texts:,} rows"
+        proof.warnings.append(
+            f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
+            " let the chat template end each assistant turn with a token of the tokenizer, as eos_token"
+        )
+    if proof.packing and proof.steps < 50 and proof.texts > 8 * proof.units:
+        proof.warnings.append(
+            f"only {proof.steps} optimizer steps: packing puts {proof.texts / proof.units:.0f} rows into a sequence and"
+            f" batch.size={run.batch.size} sequences into a step;"
+            " lower batch.size or batch.max_length, or set batch.packing=off"
+        )
