@@ -8,11 +8,11 @@ __version__ = "0.1.0"
 __all__ = ["Run", "__version__", "compose", "run"]
 
 if TYPE_CHECKING:
+    from tuneforge.commands import run
     from tuneforge.composition import compose
-    from tuneforge.execute import run
     from tuneforge.settings import Run
 
-_HOMES = {"Run": "tuneforge.settings", "compose": "tuneforge.composition", "run": "tuneforge.execute"}
+_HOMES = {"Run": "tuneforge.settings", "compose": "tuneforge.composition", "run": "tuneforge.commands"}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneforge.components import HELD_OUT_GROUPS, DataSource
-from tuneforge.errors import ConfigError, nearest
+from tuneforge.errors import ConfigError
 from tuneforge.plugins import Catalogue
 
 PATH_GROUPS = ("model", "data", *HELD_OUT_GROUPS)
@@ -44,7 +44,7 @@ class PathChoices:
         group = match["head"].lstrip("+").split("@")[0]
         return f"{match['head']}={_TOKEN.sub(lambda t: self._replace(group, t[0]), match['value'])}"
 
-    def in_defaults(self, defaults: list[Any], file: str) -> list[Any]:
+    def in_defaults(self, defaults: list[Any]) -> list[Any]:
         """The same for the defaults list of a YAML file."""
         done = []
         for entry in defaults:
@@ -80,16 +80,15 @@ class PathChoices:
     def _is_path(self, group: str, text: str) -> bool:
         if not text or text.startswith(("${", "$")):
             return False
-        suffixes = () if group == "model" else tuple(self._suffixes())
-        looks = "/" in text or text.startswith(("~", ".")) or text.lower().endswith((*suffixes, ".gz"))
-        return looks or (os.path.exists(text) and group == "model") or bool(group != "model" and Path(text).is_file())
+        exists = Path(text).exists() if group == "model" else Path(text).is_file()
+        return "/" in text or "." in text or text.startswith("~") or exists
 
     def _model(self, text: str) -> PathChoice:
         return PathChoice("model", "path_model", "model", self.catalogue.component("model/hf"), os.path.expanduser(text))
 
     def _suffixes(self) -> dict[str, type]:
         sources = [c for ref, c in sorted(self.catalogue.components.items()) if ref.startswith("data/")]
-        return {s: c for c in sources if issubclass(c, DataSource) for s in c.suffixes}
+        return {f".{s}": c for c in sources if issubclass(c, DataSource) for s in c.suffixes}
 
     def _source(self, group: str, text: str) -> PathChoice:
         path = os.path.expanduser(text)
@@ -98,8 +97,6 @@ class PathChoices:
         stem, suffix = os.path.splitext(bare)
         sources = self._suffixes()
         if suffix.lower() not in sources:
-            if not os.path.splitext(name)[1] and not text.startswith((".", "~", "/")):
-                raise ConfigError(f"{group}={text}: no such option or file.{nearest(text, self.catalogue.options(group))}")
             known = ", ".join(sorted(sources))
             raise ConfigError(f"{group}={text}: no source reads '{suffix or name}' files; known suffixes: {known}")
         key = re.sub(r"\W", "_", stem)

@@ -155,10 +155,10 @@ def help_text(command: str) -> str:
 
 
 def _run(arguments: Arguments) -> int:
-    from tuneforge import execute
+    from tuneforge import commands
 
     if arguments.command == "check":
-        return execute.check(arguments.paths, arguments.overrides, arguments.config_dirs)
+        return commands.check(arguments.paths, arguments.overrides, arguments.config_dirs)
     if len(arguments.paths) > 1 or any(not p.endswith((".yaml", ".yml")) for p in arguments.paths):
         word = next((p for p in arguments.paths if not p.endswith((".yaml", ".yml"))), arguments.paths[-1])
         raise ConfigError(f"'{word}': no such command, and no YAML file or KEY=VALUE.{nearest(word, COMMANDS)}")
@@ -167,7 +167,7 @@ def _run(arguments: Arguments) -> int:
         from tuneforge import grid
 
         return grid.run(arguments.overrides, file, arguments.config_dirs)
-    return execute.command(arguments.overrides, file, arguments.config_dirs, arguments.source)
+    return commands.start(arguments.overrides, file, arguments.config_dirs, arguments.source)
 
 
 def _evaluate(arguments: Arguments) -> int:

@@ -76,13 +76,15 @@ def familiar(name: str) -> str:
     return f" Here it is called {ours}." if ours else ""
 
 
-def unknown_key(key: str, allowed: Iterable[str], catalogue: Catalogue) -> ConfigError:
-    """The error for a key that nothing in the config has."""
+def unknown_key(key: str, allowed: Iterable[str], catalogue: Catalogue, place: str = "") -> ConfigError:
+    """The error for a key that nothing in the config has; `place` is what stands before the key."""
     allowed = list(allowed)
     parent, _, last = key.rpartition(".")
-    hint = _other_owner(key, catalogue) or familiar(key) or nearest(last, allowed)
-    names = ", ".join(sorted(allowed)) or "none"
-    return ConfigError(f"{key}: there is no such key.{hint}\n  allowed {f'under {parent}' if parent else 'here'}: {names}")
+    known = _other_owner(key, catalogue) or familiar(key)
+    if known:
+        return ConfigError(f"{place}{key}: there is no such key.{known}")
+    names = f"allowed {f'under {parent}' if parent else 'here'}: {', '.join(sorted(allowed)) or 'none'}"
+    return ConfigError(f"{place}{key}: there is no such key.{nearest(last, allowed)}\n  {names}")
 
 
 def _other_owner(key: str, catalogue: Catalogue) -> str:

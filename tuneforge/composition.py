@@ -225,12 +225,12 @@ def _named_experiment(
     name = str(override.value())
     files = [f / "experiment" / f"{name}.yaml" for f in (*catalogue.config_dirs, *folders)]
     path = next((f for f in files if f.is_file()), None)
-    if path is None or not paths.in_defaults(_read_yaml(path).get("defaults") or [], str(path)):
+    if path is None:
         return arguments
-    before = len(paths.found)
+    defaults = _read_yaml(path).get("defaults") or []
+    if paths.in_defaults(defaults) == defaults:
+        return arguments
     option = _store_yaml(store, path, paths)
-    if len(paths.found) == before:
-        return arguments
     return [f"experiment={option}" if a == override.input_line else a for a in arguments]
 
 
@@ -260,8 +260,8 @@ def _store_yaml(store: ConfigStore, path: Path, paths: PathChoices) -> str:
         raise ConfigError(f"{path}: '_target_' is refused; a config can only name installed components")
     stray = [k for k in content if k not in ROOT_KEYS and k not in GROUPS and k != "defaults"]
     if stray:
-        raise unknown_key(f"{stray[0]} (in {path})", sorted({*ROOT_KEYS, *GROUPS}), paths.catalogue)
-    defaults = paths.in_defaults(content.get("defaults") or [], str(path))
+        raise unknown_key(str(stray[0]), sorted({*ROOT_KEYS, *GROUPS}), paths.catalogue, f"{path}: ")
+    defaults = paths.in_defaults(content.get("defaults") or [])
     for entry in defaults:
         for key, value in (entry.items() if isinstance(entry, dict) else ()):
             group = key.removeprefix("override ").strip().lstrip("/").split("@")[0]

@@ -20,6 +20,8 @@ from tuneforge.components import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS, Compo
 from tuneforge.errors import ConfigError, PluginError, nearest
 
 ENTRY_POINTS = "tuneforge"
+OWN = "tuneforge"
+"""Our own distribution."""
 YAML_GROUPS = ("experiment", "gate", "trainer")
 """Groups that hold YAML choices over a part of `Run` and no components."""
 HEAVY = ("torch", "transformers", "lightning", "tensorflow", "jax", "pandas")
@@ -117,8 +119,12 @@ def conf_dir() -> Path:
 @functools.cache
 def load() -> Catalogue:
     """The catalogue of this installation, made once per process."""
-    found = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "tuneforge", e.name))
-    return build(found)
+    found = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (_owner(e).distribution != OWN, e.name))
+    catalogue = build(found)
+    for failure in catalogue.failures:
+        if failure.owner.distribution == OWN:
+            raise PluginError(f"TuneForge's own components do not load; install it again: {failure.reason}")
+    return catalogue
 
 
 def build(entry_points: Iterable[metadata.EntryPoint]) -> Catalogue:
@@ -129,7 +135,7 @@ def build(entry_points: Iterable[metadata.EntryPoint]) -> Catalogue:
         owner = _owner(entry)
         try:
             _admit(catalogue, entry, owner)
-        except Exception as error:  # a plugin may raise anything at import; it is named and skipped
+        except (Exception, SystemExit) as error:  # a plugin may raise anything at import; it is named and skipped
             catalogue.failures.append(Failure(owner, _reason(error)))
     return catalogue
 
@@ -139,9 +145,14 @@ def _owner(entry: metadata.EntryPoint) -> Owner:
     return Owner(dist.name if dist else "unknown", dist.version if dist else "?", entry.name)
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """One line: what the plugin raised, without the name of our own errors."""
+    lines = str(error).strip().splitlines()
+    if isinstance(error, PluginError):
+        return lines[0]
+    if isinstance(error, pluggy.PluginValidationError):  # its last line says what is wrong
+        return f"hook '{getattr(error.hook, 'name', '?')}': {lines[-1]}" if (error := _Validation(error)) else ""
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> None:
@@ -165,7 +176,7 @@ def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> No
             catalogue.failures.append(Failure(owner, problem))
         else:
             _claim(catalogue, f"{group}/{cls.name}", owner, catalogue.components, cls)
-    directories = [conf_dir()] if owner.entry_point == "tuneforge" else []
+    directories = [conf_dir()] if owner.distribution == OWN else []
     directories += [_package_dir(p) for p in packages]
     for directory in directories:
         catalogue.config_dirs.append(directory)

@@ -21,23 +21,11 @@ from typing import IO, Any
 
 from tuneforge import plugins
 from tuneforge.errors import ConfigError, DataRefused, GateFailed, Preempted, TuneForgeError
+from tuneforge.files import write_json
 from tuneforge.hookspecs import RunFinished, RunStarted, StageFinished
 from tuneforge.settings import Run
 
 LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "hydra-core", "omegaconf", "pyarrow", "numpy")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False, default=str)
-            file.write("\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def new_folder(run: Run) -> Path:

@@ -246,6 +246,10 @@ def _refuse_literal_secrets(config: DictConfig, types: Mapping[str, str]) -> Non
 
 def _problems(run: Run) -> Iterator[str]:
     """Every rule that reaches over several keys."""
+    for split, sources in (("data", run.data), ("validation", run.validation), ("test", run.test)):
+        for key, source in sources.items():
+            if source.suffixes and not source.path:
+                yield f"{split}.{key}.path: name a file ({', '.join(f'.{s}' for s in source.suffixes)})"
     for key, source in run.data.items():
         if source.role != "target":
             yield f"data.{key}.role={source.role}: a role belongs to validation and test sets, not to training data"

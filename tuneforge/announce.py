@@ -1,0 +1,109 @@
+"""What each step of a run says when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tuneforge import terminal
+from tuneforge.settings import Run
+from tuneforge.terminal import heading, say, seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tuneforge.evaluation.baseline import Choice
+    from tuneforge.evaluation.verdict import Verdict
+    from tuneforge.preparation.prepare import Prepared
+    from tuneforge.rows import Loaded, Rejected
+    from tuneforge.training.fit import Fitted
+    from tuneforge.training.proof import Proof
+
+STYLES = {"better": "bold green", "not proven": "bold yellow", "worse": "bold red"}
+
+
+def data(prepared: Prepared) -> None:
+    """Sources, transforms, leakage."""
+    terminal.sources(prepared.sources)
+    for report in prepared.transforms:
+        lost = report.before - report.after
+        reasons = ", ".join(f"{n} {reason}" for reason, n in report.reasons.items())
+        say("transform", f"{report.name}  {lost:,} of {report.before:,} rows dropped{f': {reasons}' if lost else ''}")
+    kinds = [leak.kind for leak in prepared.leaks]
+    rows, prompts = kinds.count("row"), kinds.count("prompt")
+    style = "red" if rows else "yellow" if prompts else ""
+    asked = f", {prompts} held-out prompts are asked in training with other answers" if prompts else ""
+    say("leakage", f"{rows} held-out rows stand in the training data{asked}", style)
+
+
+def model(run: Run, loaded: Loaded) -> str:
+    """The model's size, what trains it; returned for the record too."""
+    size = sum(p.numel() for p in loaded.model.parameters())
+    kind = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
+    path = getattr(run.model, "path", "") or run.model.name
+    text = f"{path}   {_millions(size)} parameters, {kind}     strategy {run.strategy.name}   adapter {run.adapter.name}"
+    say("model", text)
+    return text
+
+
+def defaults(run: Run, notes: Sequence[str]) -> None:
+    """What the user did not ask for, and gets."""
+    chosen = list(notes)
+    if run.optimizer.learning_rate is None:
+        factors = [f"{run.strategy.name} {run.strategy.learning_rate:g}"]
+        factors += [f"{part.name} {part.learning_rate_factor:g}" for part in (run.adapter, run.model) if part.learning_rate_factor != 1]
+        chosen.append(f"optimizer.learning_rate={run.learning_rate:g} ({' x '.join(factors)})")
+    chosen.append(f"trainer.max_epochs={run.trainer.max_epochs}" if run.trainer.max_steps < 1 else f"trainer.max_steps={run.trainer.max_steps}")
+    say("in force", "  ".join(chosen))
+
+
+def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
+    """Where the loss is, whether turns end, how full packs are, what it will cost."""
+    heading("Proof")
+    packing = f"packing {proof.fill:.1%} full" if proof.packing else f"no packing: {proof.packing_reason}"
+    say(
+        "mask",
+        f"loss on {proof.loss_share:.1%} of {proof.tokens:,} tokens; stop token {proof.stop_token} trained in "
+        f"{proof.stop_trained:,} of {proof.texts:,} rows; {len(rejected):,} rows quarantined, 0 truncated; {packing}",
+    )
+    for shown in proof.preview[:1]:
+        say("row", f"{shown['place']}  {_short(shown['text'])}      [[ ]] = loss")
+    say("plan", f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.seconds)} of training")
+
+
+def baseline(choice: Choice) -> None:
+    """The prompt that the tuned model has to beat."""
+    heading("Baseline", choice.reason)
+
+
+def trained(fitted: Fitted, proof: Proof) -> None:
+    """What training took, against the plan."""
+    planned = f", planned {seconds(proof.seconds)}" if not fitted.resumed_from else f", resumed after step {fitted.resumed_from}"
+    skipped = f"; {fitted.skipped_windows} steps skipped: no loss in them" if fitted.skipped_windows else ""
+    heading("Trained", f"{fitted.steps:,} steps in {seconds(fitted.seconds)}{planned}; {fitted.loss_tokens:,} loss-carrying tokens{skipped}")
+
+
+def result(table: Any, verdict: Verdict, gate: str) -> None:
+    """The table of results, the verdict and what the gate says of it."""
+    terminal.console().print(table)
+    for hint in verdict.hints:
+        say("", hint)
+    heading(f"Verdict {verdict.decision.upper()}", f"{verdict.reason}      gate {gate}", STYLES[verdict.decision])
+
+
+def closing(folder: Path) -> None:
+    """Where the report and the model are, and what to do next."""
+    if (folder / "report.html").exists():
+        model = f"      model  {folder}/model" if (folder / "model").exists() else ""
+        say("report", f"{folder}/report.html{model}")
+    if (folder / "model").exists():
+        say("next", f"tuneforge evaluate {folder}  |  tuneforge --from {folder} seed=1")
+
+
+def _short(text: str, limit: int = 300) -> str:
+    shown = text.replace("\n", "\\n")
+    return shown if len(shown) <= limit else f"{shown[: limit // 2]} … {shown[-limit // 2 :]}"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.1f} M" if count >= 1e6 else f"{count / 1e3:,.0f} K"

@@ -1,0 +1,145 @@
+"""The commands `run` and `check`: a config becomes a directory, and the directory a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tuneforge import announce, plugins, record, saved, terminal
+from tuneforge.complaints import readable
+from tuneforge.composition import Composed, compose_config
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.settings import Run
+
+RESUMABLE = ("trainer.max_steps", "trainer.max_epochs", "trainer.devices")
+"""What may change when a run is continued."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run left: its directory, run.json and metrics.json."""
+
+    folder: Path
+    record: dict[str, Any]
+    metrics: dict[str, Any]
+
+
+def run(overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -> Outcome:
+    """Compose and execute, as `tuneforge OVERRIDE…` does. Raises what the command would exit with."""
+    from tuneforge.execute import execute, read_metrics
+
+    composed = compose_config(overrides, config_dirs=config_dirs)
+    folder = _begin(composed.run, composed)
+    book = execute(saved.load(folder), folder, _facts("run", composed))
+    return Outcome(folder, book.content, read_metrics(folder))
+
+
+def start(overrides: Sequence[str], file: str | None, config_dirs: Sequence[str], source: str | None) -> int:
+    """`tuneforge run`: a new run, a repeated one, or one that goes on."""
+    resumed = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
+    if resumed and resumed[-1] not in ("", "null"):
+        return _resume(Path(resumed[-1]), [o for o in overrides if not o.startswith("resume=")], file or source)
+    composed = _repeat(Path(source), overrides, file) if source else compose_config(overrides, file=file, config_dirs=config_dirs)
+    facts = _facts("run", composed) | ({"lineage": {"from": source}} if source else {})
+    return _execute(composed, facts)
+
+
+def check(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
+    """`tuneforge check`: everything before the first step, of a config or of a run that is there."""
+    if len(paths) > 1:
+        raise ConfigError(f"check: takes one run directory or YAML file, found {', '.join(paths)}")
+    folder = Path(paths[0]) if paths else None
+    if folder is not None and folder.is_dir():
+        composed = _repeat(folder, overrides, None)
+    else:
+        composed = compose_config(overrides, file=paths[0] if paths else None, config_dirs=config_dirs)
+    return _execute(composed, _facts("check", composed), only_check=True)
+
+
+def _execute(composed: Composed, facts: Mapping[str, Any], only_check: bool = False) -> int:
+    folder = _begin(composed.run, composed)
+    terminal.opening(facts["name"], str(folder), latest=Path("outputs/latest").resolve() == folder.resolve())
+    announce.defaults(composed.run, composed.notes)
+    from tuneforge.execute import execute
+
+    execute(saved.load(folder), folder, {k: v for k, v in facts.items() if k != "name"}, only_check=only_check)
+    return 0
+
+
+def _begin(run: Run, composed: Composed) -> Path:
+    """A fresh directory with the saved config in it."""
+    folder = record.new_folder(run)
+    saved.save(folder, composed)
+    record.link_latest(folder)
+    return folder
+
+
+def _facts(command: str, composed: Composed) -> dict[str, Any]:
+    return {
+        "name": composed.run.name or composed.run.strategy.name,
+        "command": command,
+        "overrides": composed.overrides,
+        "choices": composed.choices,
+    }
+
+
+def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
+    """Continue a run in its own directory."""
+    if other is not None:
+        raise ConfigError(f"resume={folder}: continues one run alone; {other} cannot be combined with it")
+    for override in overrides:
+        key = override.split("=")[0].lstrip("+")
+        if key not in RESUMABLE:
+            hint = nearest(key, RESUMABLE)
+            raise ConfigError(
+                f"resume={folder}: {key} cannot change when a run is continued; only {', '.join(RESUMABLE)} may.{hint}"
+                f" Repeat the run with changes: tuneforge --from {folder} {override}"
+            )
+    config, types = saved.load_config(folder)
+    before = record.read_record(folder)
+    _apply(config, overrides)
+    if before["status"] == "finished" and not overrides:
+        raise ConfigError(f"resume={folder}: the run is finished; raise trainer.max_steps or trainer.max_epochs to train on")
+    composed = Composed(config, dict(types), before.get("choices", {}), before.get("overrides", []))
+    if overrides:
+        saved.save(folder, composed)
+    run = saved.load(folder)
+    run.resume = str(folder)
+    terminal.opening(run.name or run.strategy.name, str(folder), latest=False)
+    from tuneforge.execute import execute
+
+    kept = ("command", "overrides", "choices", "lineage", "data")
+    facts = {k: before[k] for k in kept if k in before}
+    execute(run, folder, facts | {"resumed": [*before.get("resumed", []), {"status": before["status"], "with": list(overrides)}]})
+    return 0
+
+
+def _repeat(folder: Path, overrides: Sequence[str], file: str | None) -> Composed:
+    """The saved config of a run with changed values, for a fresh directory."""
+    if file is not None:
+        raise ConfigError(f"--from {folder}: repeats one run; {file} cannot be combined with it")
+    config, types = saved.load_config(folder)
+    config.output_dir = None
+    _apply(config, overrides)
+    Run.from_config(config, types)
+    before = record.read_record(folder)
+    return Composed(config, dict(types), before.get("choices", {}), [*before.get("overrides", []), *overrides])
+
+
+def _apply(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Set values on a saved config; its choices are made, so a choice is refused."""
+    catalogue = plugins.load()
+    OmegaConf.set_struct(config, True)
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.startswith(("+", "~")) or "." not in key and key in plugins.GROUPS:
+            raise ConfigError(f"{override}: a saved run's choices cannot change, only values such as seed=2")
+        try:
+            OmegaConf.update(config, key, OmegaConf.from_dotlist([f"v={value}"]).v)
+        except OmegaConfBaseException as error:
+            raise readable(error, catalogue) from error

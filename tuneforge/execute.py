@@ -1,0 +1,228 @@
+"""A run, read from top to bottom: data → proof → baseline → train → evaluate → gate → report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from tuneforge import announce, plugins, record
+from tuneforge.components import Evaluator
+from tuneforge.context import RunContext
+from tuneforge.errors import ConfigError, GateFailed, Preempted
+from tuneforge.record import Record
+from tuneforge.rows import HeldOut, Loaded, Row
+from tuneforge.settings import Run
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+    from tuneforge.evaluation.baseline import Choice
+    from tuneforge.evaluation.measure import Measured
+    from tuneforge.evaluation.verdict import Verdict
+    from tuneforge.preparation.prepare import Prepared
+    from tuneforge.training.encode import EncodedSet
+    from tuneforge.training.fit import Fitted
+    from tuneforge.training.proof import Proof
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything that was proved before the first step."""
+
+    prepared: Prepared
+    loaded: Loaded
+    train: EncodedSet
+    validation: EncodedSet | None
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model as this run found it, measured, with its best prompt."""
+
+    evaluators: dict[str, Evaluator]
+    sets: list[HeldOut]
+    choice: Choice
+    measured: Measured
+
+
+def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: bool = False) -> Record:
+    """One run in the directory that holds its saved config; a report is written however it ends."""
+    with record.locked(folder):
+        notes: list[dict[str, Any]] = []
+        book = Record.start(run, folder, notes, **facts)
+        context = RunContext(run, folder, notes=notes)
+        try:
+            with book.closing(), _terminable():
+                ready = prove(run, context, book)
+                if not only_check:
+                    verdict = adapt(run, ready, context, book)
+                    gate(run, verdict)
+        finally:
+            _report(folder)
+    return book
+
+
+def prove(run: Run, context: RunContext, book: Record) -> Ready:
+    """Everything before the first step; DataRefused where the data does not deserve one."""
+    from tuneforge.preparation import encoded, prepare
+    from tuneforge.training import proof as proofs
+    from tuneforge.training.encode import encode
+
+    with book.stage("data"):
+        prepared = prepare.prepare(run, context)
+        prepare.write(prepared, context.folder)
+        announce.data(prepared)
+        prepare.refuse(run, prepared)
+        _same_data(run, context.folder, book, prepared.train)
+    with book.stage("proof"):
+        loaded = run.model.load(run.strategy.head, context)
+        book.update(model=announce.model(run, loaded), hardware=record.hardware())
+        train = encode(run, prepared.train, loaded.tokenizer, context)
+        encoded.quarantine(train.rejected, context.folder)
+        encoded.refuse(run, train.rejected, len(prepared.train))
+        watched = [row for held in prepared.held_out if held.split == "validation" for row in held.rows]
+        validation = encode(run, watched, loaded.tokenizer, context) if watched else None
+        proof = proofs.prove(run, loaded, train, context)
+        proofs.write(proof, train, context.folder)
+        announce.proof(proof, train.rejected)
+    return Ready(prepared, loaded, train, validation, proof)
+
+
+def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
+    """Baseline, training, evaluation: was it worth it?"""
+    with book.stage("baseline"):
+        base = measure_base(run, ready, context)
+        announce.baseline(base.choice)
+    with book.stage("train"):
+        fitted = train(run, ready, context)
+        announce.trained(fitted, ready.proof)
+        book.update(training=_summary(fitted, ready.proof))
+    with book.stage("evaluate"):
+        return judge(run, ready, base, fitted, context, book)
+
+
+def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
+    """The base and its best prompt on the test sets; the prompt is chosen on validation."""
+    from tuneforge.evaluation.baseline import choose_prompt
+    from tuneforge.evaluation.lm import HFLM
+    from tuneforge.evaluation.measure import default_evaluators, measure
+
+    sets = [held for held in ready.prepared.held_out if held.split == "test"]
+    evaluators, notes = default_evaluators(run, sets, _evaluators())
+    for note in notes:
+        context.note(note)
+    base = HFLM("base", ready.loaded.model, ready.loaded.tokenizer)
+    choice = choose_prompt(run, base, evaluators, ready.prepared.held_out, ready.prepared.train, context)
+    variants = {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {})
+    return Base(evaluators, sets, choice, measure(run, variants, sets, evaluators, context))
+
+
+def train(run: Run, ready: Ready, context: RunContext) -> Fitted:
+    """The tuned model, saved as stock libraries load it."""
+    from tuneforge.training.fit import fit
+
+    fitted = fit(
+        run, ready.loaded, ready.train, ready.validation, ready.proof.packing, context, _callbacks(run)
+    )  # fmt: skip
+    temporary, folder = context.folder / ".model", context.folder / "model"
+    shutil.rmtree(temporary, ignore_errors=True)
+    run.adapter.save(fitted.model, temporary)
+    ready.loaded.tokenizer.save_pretrained(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)
+    return fitted
+
+
+def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContext, book: Record) -> Verdict:
+    """The tuned model on the same rows, and the verdict: metrics.json, samples.jsonl."""
+    from tuneforge.evaluation.lm import HFLM
+    from tuneforge.evaluation.measure import measure
+    from tuneforge.evaluation.samples import write_samples
+    from tuneforge.evaluation.verdict import decide, rows, write_metrics
+
+    tuned = HFLM("tuned", fitted.model, ready.loaded.tokenizer)  # type: ignore[arg-type]
+    measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context))
+    metrics = rows(run, measured)
+    verdict = decide(run, metrics, base.choice.name)
+    variants = {name: dict(facts) for name, facts in measured.variants.items()}
+    variants.setdefault("prompted", {}).update(base.choice.facts)
+    write_metrics(context.folder, metrics, verdict, variants)
+    write_samples(context.folder, measured)
+    passed = verdict.passes(run.gate.level)
+    book.update(gate={"level": run.gate.level, "passed": passed}, verdict=asdict(verdict))
+    announce.result(context.folder, verdict, f"{run.gate.level}: {'pass' if passed else 'fail'}")
+    return verdict
+
+
+def gate(run: Run, verdict: Verdict) -> None:
+    """GateFailed, exit code 4, when the verdict does not pass."""
+    if not verdict.passes(run.gate.level):
+        raise GateFailed(f"gate={run.gate.level} failed: the verdict is {verdict.decision}: {verdict.reason}")
+
+
+def fingerprint(rows: Sequence[Row]) -> str:
+    """Hash over the training rows in order: equal for equal data."""
+    return hashlib.sha256("".join(row.id for row in rows).encode()).hexdigest()[:16]
+
+
+def _same_data(run: Run, folder: Path, book: Record, rows: Sequence[Row]) -> None:
+    """A resumed run must see the rows that it began with."""
+    now = {"rows": len(rows), "fingerprint": fingerprint(rows)}
+    before = book.content.get("data")
+    if run.resume and before and before != now:
+        raise ConfigError(
+            f"resume={folder}: the training data has changed since the run began ({before['rows']:,} rows then, "
+            f"{now['rows']:,} now, or other content); start a new run with --from {folder}"
+        )
+    book.update(data=now)
+
+
+def _evaluators() -> dict[str, type[Evaluator]]:
+    found = plugins.load().components.items()
+    return {ref.split("/")[1]: cls for ref, cls in found if issubclass(cls, Evaluator)}
+
+
+def _callbacks(run: Run) -> list[Callback]:
+    answers = plugins.load().manager.hook.tuneforge_callbacks(run=run)
+    return [callback for answer in answers for callback in answer]
+
+
+def _summary(fitted: Fitted, proof: Proof) -> dict[str, Any]:
+    """What training took, against its plan, for the record."""
+    taken = ("steps", "seconds", "tokens", "loss_tokens", "skipped_windows", "resumed_from")
+    return {name: getattr(fitted, name) for name in taken} | {"planned_seconds": proof.seconds}
+
+
+def _report(folder: Path) -> None:
+    from tuneforge.report.html import write_report
+
+    write_report(folder)
+    announce.closing(folder)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM outside of training ends the run as Ctrl-C does: recorded as preempted, exit code 143."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Preempted("SIGTERM outside of training; nothing was lost, run it again or resume it", number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """metrics.json of a run directory."""
+    return dict(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))

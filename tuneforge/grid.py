@@ -1,0 +1,201 @@
+"""A grid: all points composed and validated first, each forked from one warmed process, results read from files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tuneforge import composition, record, saved, terminal
+from tuneforge.errors import ConfigError, Preempted, TuneForgeError
+from tuneforge.files import write_json
+
+WARM = (
+    "torch",
+    "numpy",
+    "transformers",
+    "transformers.models.llama.modeling_llama",
+    "lightning.pytorch",
+    "peft",
+    "omegaconf",
+)
+"""Core libraries that the fork server imports once; plugins load inside each point."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point: its number, what distinguishes it, its directory."""
+
+    number: int
+    overrides: list[str]
+    folder: Path
+
+
+def run(overrides: Sequence[str], file: str | None = None, config_dirs: Sequence[str] = ()) -> int:
+    """Run every point; 0 when all finished, else the first failed point's exit code."""
+    lists = composition.points(overrides)
+    composed = [composition.compose_config(o, file=file, config_dirs=config_dirs) for o in lists]
+    if any(c.run.resume for c in composed):
+        raise ConfigError("resume: continues one run; it cannot be a point of a grid")
+    root = _root(composed)
+    changing = _changing(lists)
+    points = []
+    for number, (point, own) in enumerate(zip(composed, changing, strict=True)):
+        folder = root / f"{number}-{_slug(own)}"
+        (folder / "logs").mkdir(parents=True)
+        saved.save(folder, point)
+        points.append(Point(number, own, folder))
+    terminal.heading(f"Grid of {len(points)} points", str(root))
+    codes = _run_points(points)
+    _conclude(root, points, codes)
+    return next((code for code in codes if code not in (0, 4)), 0)
+
+
+def _root(composed: Sequence[composition.Composed]) -> Path:
+    """The grid's own directory: a fixed output_dir is the root, not a directory that all points share."""
+    first = composed[0].config
+    if any(c.config.output_dir != first.output_dir for c in composed):
+        raise ConfigError("output_dir: one directory serves the whole grid; its points are numbered inside")
+    root = record.new_folder(composed[0].run)
+    record.link_latest(root)
+    return root
+
+
+def _changing(lists: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The overrides of each point that are not the same everywhere."""
+    common = set(lists[0]).intersection(*map(set, lists))
+    return [[o for o in point if o not in common] for point in lists]
+
+
+def _slug(overrides: Sequence[str]) -> str:
+    text = ",".join(overrides) or "only"
+    return "".join(c if c.isalnum() or c in "=.,_-" else "_" for c in text)[:80]
+
+
+def _run_points(points: Sequence[Point]) -> list[int]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(WARM))
+    codes: list[int] = []
+    with _interruptible() as current:
+        for point in points:
+            started = time.perf_counter()
+            process = context.Process(target=_execute, args=(str(point.folder), _place(), point.overrides))
+            process.start()
+            current["process"] = process
+            process.join()
+            codes.append(_exit_code(process.exitcode))
+            took = terminal.seconds(time.perf_counter() - started)
+            terminal.say(f"{point.number}", f"{' '.join(point.overrides)}  {_outcome(point, codes[-1])}  {took}")
+            if current.get("signal"):
+                name = signal.Signals(current["signal"]).name
+                raise Preempted(f"{name}: {len(codes)} of {len(points)} points were started", current["signal"])
+    return codes
+
+
+def _place() -> str:
+    return os.getcwd()
+
+
+@contextmanager
+def _interruptible() -> Any:
+    """Pass SIGINT and SIGTERM on to the point that runs, which writes its checkpoint, and stop after it."""
+    current: dict[str, Any] = {}
+
+    def forward(number: int, frame: object) -> None:
+        current["signal"] = number
+        process: BaseProcess | None = current.get("process")
+        if process is not None and process.pid is not None and process.is_alive():
+            os.kill(process.pid, number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield current
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _exit_code(code: int | None) -> int:
+    """A process that a signal killed has a negative code; shells add 128."""
+    return 1 if code is None else 128 - code if code < 0 else code
+
+
+def _execute(folder: str, place: str, overrides: list[str]) -> None:
+    """Runs in the forked process; everything it says goes to logs/output.txt."""
+    from tuneforge import execute
+
+    os.chdir(place)
+    os.setpgrp()
+    with Path(folder, "logs", "output.txt").open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        execute.execute(saved.load(Path(folder)), Path(folder), {"overrides": overrides})
+    except TuneForgeError as error:
+        sys.stderr.write(f"tuneforge: {error}\n")
+        sys.stderr.flush()
+        sys.exit(error.exit_code)
+
+
+def _outcome(point: Point, code: int) -> str:
+    metrics = _read(point.folder / "metrics.json")
+    if not metrics:
+        return f"exit code {code}, see {point.folder}/logs/output.txt"
+    return f"{metrics['verdict']['decision']}: {metrics['verdict']['reason']}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _conclude(root: Path, points: Sequence[Point], codes: Sequence[int]) -> None:
+    """comparison.json and .csv, and the table on the terminal."""
+    rows = [row for point, code in zip(points, codes, strict=True) for row in _rows(point, code)]
+    write_json(root / "comparison.json", {"schema": 1, "rows": rows})
+    with (root / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+    _table(points, codes, rows)
+    terminal.say("table", f"{root}/comparison.csv")
+
+
+def _rows(point: Point, code: int) -> list[dict[str, Any]]:
+    """The tuned model's metric rows of one point, with what distinguishes it."""
+    metrics = _read(point.folder / "metrics.json")
+    head = {"point": point.number, "overrides": " ".join(point.overrides), "exit_code": code}
+    decision = {"decision": metrics["verdict"]["decision"]} if metrics else {"decision": "none"}
+    tuned = [r for r in metrics.get("rows", []) if r["model"] == "tuned"]
+    return [{**head, **decision, **row} for row in tuned] or [{**head, **decision}]
+
+
+def _table(points: Sequence[Point], codes: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.table import Table
+
+    plain = [r for r in rows if r.get("metric") and not r.get("versus") and r.get("split") == "test"]
+    columns = list(dict.fromkeys((r["set"], r["metric"]) for r in plain))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("point")
+    for name, metric in columns:
+        table.add_column(f"{name}\n{metric}", justify="right")
+    table.add_column("verdict")
+    for point, code in zip(points, codes, strict=True):
+        own = {(r["set"], r["metric"]): r for r in plain if r["point"] == point.number}
+        decision = next((r["decision"] for r in rows if r["point"] == point.number), "none")
+        cells = [_cell(own.get(column)) for column in columns]
+        table.add_row(f"{point.number} {' '.join(point.overrides)}", *cells, decision if code in (0, 4) else f"exit {code}")
+    terminal.console().print(table)
+
+
+def _cell(row: Mapping[str, Any] | None) -> str:
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" if row else "-"

@@ -1,0 +1,39 @@
+"""Rows that could not become tokens: quarantined like unreadable ones, and refused when they are many."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from tuneforge.errors import DataRefused
+from tuneforge.files import write_text
+from tuneforge.rows import Rejected
+from tuneforge.settings import Run
+
+SHOWN = 3
+
+
+def quarantine(rejected: Sequence[Rejected], folder: Path) -> None:
+    """Add the rows that the strategy rejected to data/quarantine.jsonl."""
+    path = folder / "data" / "quarantine.jsonl"
+    lines = [
+        {"set": row.source, "file": row.file, "line": row.line, "reason": reason, "by": "tokens"}
+        for row, reason in rejected
+    ]
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    write_text(path, before + "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def refuse(run: Run, rejected: Sequence[Rejected], total: int) -> None:
+    """DataRefused when more than max_quarantined of the training rows could not become tokens."""
+    if not total or len(rejected) <= run.max_quarantined * total:
+        return
+    reasons = Counter(r.reason if len(r.reason) < 120 else r.reason[:117] + "…" for r in rejected).most_common(SHOWN)
+    raise DataRefused(
+        f"data refused:\n  {len(rejected):,} of {total:,} training rows cannot be used by strategy={run.strategy.name} "
+        f"({len(rejected) / total:.1%}, max_quarantined={run.max_quarantined}):\n"
+        + "\n".join(f"  {count:,} x {reason}" for reason, count in reasons)
+        + "".join(f"\n  {r.row.place}: {r.reason}" for r in rejected[:SHOWN])
+    )
