@@ -54,7 +54,7 @@ class Proof:
     """Rows of the preview whose loss was held against the answers and found right."""
     literal: int = 0
     chunked: int = 0
-    packing: bool = False
+    packed: bool = False
     packing_reason: str = ""
     isolation: float | None = None
     """Largest logit difference of two documents packed and alone; null where it was not measured."""
@@ -64,7 +64,7 @@ class Proof:
     steps: int = 0
     seconds_per_step: float = 0.0
     timed_exactly: bool = True
-    seconds: float = 0.0
+    planned_seconds: float = 0.0
     """Planned seconds of training."""
     warnings: list[str] = field(default_factory=list)
     preview: list[dict[str, Any]] = field(default_factory=list)
@@ -152,8 +152,8 @@ def _prove_mask(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof) -> 
 def _decide_packing(
     run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof, context: Context
 ) -> list[list[int]] | None:
-    proof.packing, proof.packing_reason = _allowed(run, loaded, proof)
-    if not proof.packing:
+    proof.packed, proof.packing_reason = _allowed(run, loaded, proof)
+    if not proof.packed:
         if run.batch.packing is Packing.on:
             raise ConfigError(f"batch.packing=on: {proof.packing_reason}; use batch.packing=auto or off")
         if run.batch.packing is Packing.auto and run.strategy.packable:
@@ -186,7 +186,7 @@ def _plan(
     proof.steps = planned_steps(run, proof.units)[1]
     timing = time_step(run, loaded, rows, packs, context)
     proof.seconds_per_step, proof.timed_exactly = timing.seconds, timing.exact
-    proof.seconds = proof.steps * timing.seconds
+    proof.planned_seconds = proof.steps * timing.seconds
 
 
 def _warn(run: Run, proof: Proof) -> None:
@@ -196,7 +196,7 @@ def _warn(run: Run, proof: Proof) -> None:
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
             " let the chat template end each assistant turn with a token of the tokenizer, as eos_token"
         )
-    if proof.packing and proof.steps < 50 and proof.texts > 8 * proof.units:
+    if proof.packed and proof.steps < 50 and proof.texts > 8 * proof.units:
         proof.warnings.append(
             f"only {proof.steps} optimizer steps: packing puts {proof.texts / proof.units:.0f} rows into a sequence and"
             f" batch.size={run.batch.size} sequences into a step;"
