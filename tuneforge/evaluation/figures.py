@@ -18,7 +18,7 @@ def digits_for(low: float | None, high: float | None) -> int:
     """Decimals that show an interval: two, or more where it is narrow (at most five)."""
     if low is None or high is None or not math.isfinite(high - low) or high <= low:
         return 2
-    return min(max(2, 1 - math.floor(math.log10(high - low) + 1e-9)), 5)
+    return min(max(2, math.ceil(-math.log10((high - low) / 2) - 1e-9)), 5)
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, sign: bool = False) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from tuneforge.conversation import answer_text, split
 from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.measure import Measured
+from tuneforge.files import write_text
 from tuneforge.rows import Row
 
 
@@ -64,11 +64,5 @@ def _asked(row: Row) -> dict[str, Any]:
 def write_samples(folder: Path, measured: Measured) -> Path:
     """samples.jsonl, replaced in one piece."""
     path = folder / "samples.jsonl"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(json.dumps(one, ensure_ascii=False, default=str) + "\n" for one in samples(measured))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, "".join(json.dumps(one, ensure_ascii=False, default=str) + "\n" for one in samples(measured)))
     return path

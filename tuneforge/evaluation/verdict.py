@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import figure, rows_rounded, with_interval
 from tuneforge.evaluation.tidy import POOLED, rows
+from tuneforge.files import write_json
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -224,8 +225,6 @@ def write_metrics(
     folder: Path, rows: Sequence[MetricRow], verdict: Verdict, variants: Mapping[str, Any] | None = None
 ) -> Path:
     """metrics.json, replaced in one piece."""
-    from tuneforge.record import write_json
-
     path = folder / "metrics.json"
     content = {"schema": 1, "verdict": asdict(verdict), "rows": list(rows), "variants": dict(variants or {})}
     write_json(path, content)
