@@ -191,14 +191,18 @@ def _plugins(arguments: Arguments) -> int:
         return 0
     if action == "check":
         return _check_plugins()
-    raise ConfigError(f"plugins {action}: use list, show GROUP/NAME or check.{nearest(action, ['list', 'show', 'check'])}")
+    raise ConfigError(
+        f"plugins {action}: use list, show GROUP/NAME or check.{nearest(action, ['list', 'show', 'check'])}"
+    )
 
 
 def _check_plugins() -> int:
     """One line per plugin: whether it loads, and whether it drags a heavy library in at load."""
     from tuneforge import plugins
+    from tuneforge.composition import withdraw_unusable
 
     catalogue = plugins.load()
+    withdraw_unusable(catalogue)
     for owner, loading in catalogue.plugins.items():
         slow = f"  SLOW: imports {', '.join(loading.heavy)} at load" if loading.heavy else ""
         sys.stdout.write(f"ok        {owner}  loaded in {loading.seconds:.2f} s{slow}\n")

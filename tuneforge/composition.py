@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from tuneforge import plugins
 from tuneforge.choices import PathChoices
@@ -168,8 +170,20 @@ def _user_folder(folder: Path, catalogue: Catalogue) -> Path:
     return folder.resolve()
 
 
+def withdraw_unusable(catalogue: Catalogue) -> None:
+    """Take out components with a field that a config cannot hold, or one plugin's would end every command."""
+    for reference, cls in list(catalogue.components.items()):
+        try:
+            OmegaConf.structured(cls)
+        except OmegaConfBaseException as error:
+            key = f"field '{error.key}': " if error.key is not None else ""
+            failure = catalogue.withdraw(reference, f"{key}{str(error).splitlines()[0]}")
+            sys.stderr.write(f"tuneforge: plugin {failure.owner} is skipped: {failure.reason}\n")
+
+
 def _register(store: ConfigStore, catalogue: Catalogue) -> None:
     """The typed root, each component under its group, each data preset under validation and test too."""
+    withdraw_unusable(catalogue)
     store.store(name="settings", node=Run, provider="tuneforge")
     for reference, cls in catalogue.components.items():
         group, name = reference.split("/")
@@ -263,7 +277,7 @@ def _store_yaml(store: ConfigStore, path: Path, paths: PathChoices) -> str:
         raise unknown_key(str(stray[0]), sorted({*ROOT_KEYS, *GROUPS}), paths.catalogue, f"{path}: ")
     defaults = paths.in_defaults(content.get("defaults") or [])
     for entry in defaults:
-        for key, value in (entry.items() if isinstance(entry, dict) else ()):
+        for key, value in entry.items() if isinstance(entry, dict) else ():
             group = key.removeprefix("override ").strip().lstrip("/").split("@")[0]
             if group in GROUPS and value is not None:
                 _refuse_choice(group, value, paths.catalogue, ())

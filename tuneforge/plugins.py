@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
+import inspect
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -97,6 +98,13 @@ class Catalogue:
         """`group/name` of a registered class."""
         return next((ref for ref, known in self.components.items() if known is cls), None)
 
+    def withdraw(self, reference: str, reason: str) -> Failure:
+        """Take out a component that turned out to be unusable."""
+        del self.components[reference]
+        failure = Failure(self.owners.pop(reference), f"{reference}: {reason}")
+        self.failures.append(failure)
+        return failure
+
     def suspects(self) -> str:
         """The plugins that failed, as a trailing sentence: what is missing may have come from them."""
         return "".join(f" Plugin {f.owner} was not loaded: {f.reason}." for f in self.failures)
@@ -146,12 +154,10 @@ def _owner(entry: metadata.EntryPoint) -> Owner:
 
 
 def _reason(error: BaseException) -> str:
-    """One line: what the plugin raised, without the name of our own errors."""
+    """One line: what the plugin raised; our own errors speak for themselves."""
     lines = str(error).strip().splitlines()
-    if isinstance(error, PluginError):
+    if lines and isinstance(error, PluginError):
         return lines[0]
-    if isinstance(error, pluggy.PluginValidationError):  # its last line says what is wrong
-        return f"hook '{getattr(error.hook, 'name', '?')}': {lines[-1]}" if (error := _Validation(error)) else ""
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
@@ -159,36 +165,49 @@ def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> No
     """Load one entry point and take in what its hooks return; raises what the plugin raises."""
     before, started = set(sys.modules), time.perf_counter()
     plugin = entry.load()
-    seconds = time.perf_counter() - started
+    _refuse_wrong_hooks(catalogue.manager, plugin)
     catalogue.manager.register(plugin, name=f"{owner.distribution}:{owner.entry_point}")
     try:
-        _refuse_unknown_hooks(catalogue.manager, plugin)
         found = [(group, cls) for group in KINDS for cls in _answers(catalogue.manager, plugin, f"tuneforge_{group}")]
         packages = list(_answers(catalogue.manager, plugin, "tuneforge_config_packages"))
+        directories = [conf_dir()] if owner.distribution == OWN else []
+        directories += [_package_dir(p) for p in packages]
+        presets = [preset for directory in directories for preset in presets_in(directory, owner)]
     except BaseException:
         catalogue.manager.unregister(plugin)
         raise
     heavy = tuple(m for m in HEAVY if m in sys.modules and m not in before)
-    catalogue.plugins[owner] = Loading(seconds, heavy)
+    catalogue.plugins[owner] = Loading(time.perf_counter() - started, heavy)
     for group, cls in found:
         problem = class_problem(group, cls)
         if problem:
             catalogue.failures.append(Failure(owner, problem))
         else:
             _claim(catalogue, f"{group}/{cls.name}", owner, catalogue.components, cls)
-    directories = [conf_dir()] if owner.distribution == OWN else []
-    directories += [_package_dir(p) for p in packages]
-    for directory in directories:
-        catalogue.config_dirs.append(directory)
-        for preset in presets_in(directory, owner):
-            _claim(catalogue, f"{preset.group}/{preset.name}", owner, catalogue.presets, preset)
+    catalogue.config_dirs += directories
+    for preset in presets:
+        _claim(catalogue, f"{preset.group}/{preset.name}", owner, catalogue.presets, preset)
 
 
-def _refuse_unknown_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
-    for caller in manager.get_hookcallers(plugin) or ():
-        if not caller.has_spec():
-            known = [n for n in dir(hookspecs) if n.startswith("tuneforge_")]
-            raise PluginError(f"unknown hook '{caller.name}'.{nearest(caller.name, known)}")
+def _refuse_wrong_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    """PluginError for a hook that is misspelt, is not marked, or has an argument that it does not get."""
+    known = [n for n in dir(hookspecs) if n.startswith("tuneforge_")]
+    for name in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, name)
+        if options is None:
+            if name in known and inspect.isroutine(getattr(plugin, name)):
+                raise PluginError(f"'{name}' lacks the decorator @hookimpl")
+            continue
+        hook = options.get("specname") or name
+        if hook not in known:
+            if options.get("optionalhook"):
+                continue
+            raise PluginError(f"unknown hook '{hook}'.{nearest(hook, known)}")
+        allowed = list(inspect.signature(getattr(hookspecs, hook)).parameters)
+        for argument in inspect.signature(getattr(plugin, name)).parameters:
+            if argument not in allowed:
+                takes = f"gets {', '.join(allowed)}" if allowed else "gets no argument"
+                raise PluginError(f"hook '{hook}' {takes}, found '{argument}'")
 
 
 def _answers(manager: pluggy.PluginManager, plugin: object, hook: str) -> Iterator[Any]:
@@ -239,6 +258,8 @@ def presets_in(directory: Path, owner: Owner) -> list[Preset]:
     """Every `<group>/<name>.yaml` below a config folder; PluginError for a folder that is no group."""
     found = []
     for path in sorted(directory.glob("*/*.yaml")):
+        if path.parent.name in HELD_OUT_GROUPS:
+            raise PluginError(f"{path}: what stands under data/ serves {path.parent.name} too; move it there")
         if path.parent.name not in GROUPS:
             raise PluginError(f"{path}: '{path.parent.name}' is no config group.{nearest(path.parent.name, GROUPS)}")
         found.append(Preset(path.parent.name, path.stem, path, owner))

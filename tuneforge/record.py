@@ -34,11 +34,15 @@ def new_folder(run: Run) -> Path:
     if run.output_dir is not None:
         folder = Path(run.output_dir).expanduser()
         if (folder / "run.json").exists():
-            raise ConfigError(f"output_dir={folder}: holds a run already; continue it with resume={folder}, or name another")
+            raise ConfigError(
+                f"output_dir={folder}: holds a run already; continue it with resume={folder}, or name another"
+            )
     else:
         now = datetime.now()
         stem = Path("outputs", now.strftime("%Y-%m-%d"), f"{now.strftime('%H-%M-%S')}-{name}")
-        folder = next(c for n in range(1, 1000) if not (c := stem if n == 1 else stem.with_name(f"{stem.name}-{n}")).exists())
+        folder = next(
+            c for n in range(1, 1000) if not (c := stem if n == 1 else stem.with_name(f"{stem.name}-{n}")).exists()
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
@@ -125,13 +129,15 @@ class Record:
         seconds = time.perf_counter() - started
         self.content["seconds"][name] = round(seconds, 3)
         self.write()
-        self.tell("tuneforge_stage_finished", StageFinished(run=self.run, folder=self.folder, stage=name, seconds=seconds))
+        self.tell(
+            "tuneforge_stage_finished", StageFinished(run=self.run, folder=self.folder, stage=name, seconds=seconds)
+        )
 
     def tell(self, hook: str, event: Any) -> None:
         """Call an event hook; a plugin that raises is noted and does not end the run."""
         for implementation in getattr(plugins.load().manager.hook, hook).get_hookimpls():
             try:
-                implementation.function(event)
+                implementation.function(*(event for _ in implementation.argnames))
             except Exception as error:  # a plugin may raise anything; the run is not its hostage
                 self.content["notes"].append({"text": f"plugin {implementation.plugin_name}: {hook} raised {error!r}"})
 
@@ -188,7 +194,9 @@ def git_state() -> Mapping[str, Any] | None:
     """Commit and cleanliness of the repository in the current directory, if it is one."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}

@@ -34,6 +34,7 @@ def load(folder: Path, catalogue: Catalogue | None = None) -> Run:
 def load_config(folder: Path, catalogue: Catalogue | None = None) -> tuple[DictConfig, Mapping[str, str]]:
     """The config of a run directory with its components in place, and their paths."""
     catalogue = catalogue or plugins.load()
+    catalogue.require_sound()
     for name in ("config.yaml", "types.json"):
         if not (folder / name).is_file():
             raise ConfigError(f"{folder} is no run directory: it has no {name}")
