@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tuneforge.components import Context, DataSource
 from tuneforge.data.document import Decoder, Document, made_row
-from tuneforge.data.reading import UTF8_BOM, Line, decoded, existing, lines, open_bytes
+from tuneforge.data.reading import BROKEN_GZIP, UTF8_BOM, Line, broken_gzip, decoded, existing, lines, open_bytes
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Kept
 
@@ -83,10 +83,13 @@ def sniff(file: Path) -> Content:
 
 def _start(file: Path) -> bytes:
     """The first bytes that are not blank; ConfigError if there are none."""
+    start = b""
     with open_bytes(file) as stream:
-        start = stream.read(1 << 16).removeprefix(UTF8_BOM).lstrip()
-        while not start and (chunk := stream.read(1 << 16)):
-            start = chunk.lstrip()
+        try:
+            while not start and (chunk := stream.read1(1 << 16)):
+                start = chunk.removeprefix(UTF8_BOM).lstrip()
+        except BROKEN_GZIP as error:
+            raise ConfigError(f"{file}: {broken_gzip(error)}") from error
     if not start:
         raise ConfigError(f"{file} holds no rows, only blank lines")
     return start

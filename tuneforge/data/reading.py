@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from tuneforge.data.paths import located
 from tuneforge.errors import ConfigError, nearest
@@ -57,18 +58,16 @@ def _near(file: Path) -> str:
     return nearest(file.name, [entry.name for entry in file.parent.iterdir()])
 
 
-def open_bytes(file: Path) -> IO[bytes]:
+def open_bytes(file: Path) -> BufferedIOBase:
     """The file's bytes, unpacked when it is gzip by its content (the suffix does not matter)."""
     try:
-        stream = file.open("rb")
+        with file.open("rb") as stream:
+            magic = stream.read(2)
+        if magic in WIDE_BOMS:
+            raise ConfigError(f"{file} is UTF-16; save it as UTF-8")
+        return cast("BufferedIOBase", gzip.GzipFile(file)) if magic == GZIP_MAGIC else file.open("rb")
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    magic = stream.read(2)
-    stream.seek(0)
-    if magic in WIDE_BOMS:
-        stream.close()
-        raise ConfigError(f"{file} is UTF-16; save it as UTF-8")
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)) if magic == GZIP_MAGIC else stream
 
 
 def lines(file: Path) -> Iterator[Line]:
@@ -94,7 +93,7 @@ def lines(file: Path) -> Iterator[Line]:
             offset += size
 
 
-def _skip_line(stream: IO[bytes]) -> int:
+def _skip_line(stream: BufferedIOBase) -> int:
     skipped = 0
     while chunk := stream.readline(1024 * 1024):
         skipped += len(chunk)
@@ -129,8 +128,8 @@ def whole(file: Path) -> tuple[str, str]:
     chunks, problem = [], ""
     with open_bytes(file) as stream:
         try:
-            # In small pieces: of a piece that the break of a gzip file interrupts nothing is returned.
-            while chunk := stream.read(1 << 12):
+            # Not `read`: of a read that the break of a gzip file interrupts nothing is returned.
+            while chunk := stream.read1(1 << 20):
                 chunks.append(chunk)
         except BROKEN_GZIP as error:
             problem = broken_gzip(error)

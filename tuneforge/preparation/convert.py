@@ -32,8 +32,7 @@ class Layout:
 
     def convert(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical columns of one row; Unusable with the reason otherwise."""
-        for column in raw.keys() - self._used:
-            self.extra[column] += 1
+        self.extra.update([column for column in raw if column not in self._used])
         made: dict[str, Any] = {}
         if "chosen" in self.names:
             made.update(self._preference(raw))

@@ -62,7 +62,7 @@ def layout(config_key: str, source: DataSource, head: Sequence[Mapping[str, Any]
         return _configured(config_key, source.format, given, names, columns)
     found = _detected(names, given, head)
     if found is None:
-        raise ConfigError(_unrecognised(config_key, columns, names))
+        raise ConfigError(_unrecognised(config_key, columns, names) + _wrapped(config_key, source, head))
     how = "mapped" if given else "detected"
     return Layout(found, names, f"{_title(found, names)} columns {how}" + _mapping(given))
 
@@ -90,6 +90,12 @@ def _named(given: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
             free.discard(name)
     _drop_unless(names, given, "input", names.get("prompt") == "instruction")
     _drop_unless(names, given, "history", names.get("prompt") == "instruction")
+    # What is mapped decides what a row is: columns that would make it something else as well are left alone.
+    asked = {"prompt", "completion"} & given.keys()
+    _drop_unless(names, given, "messages", not asked and "text" not in given)
+    for canonical in ("prompt", "chosen", "rejected"):
+        _drop_unless(names, given, canonical, "text" not in given)
+    _drop_unless(names, given, "prompt", "messages" not in given)
     _drop_unless(names, given, "completion", "prompt" in names)
     _drop_unless(names, given, "text", not {"messages", "prompt", "chosen"} & names.keys())
     if not {"chosen", "rejected"} <= names.keys():
@@ -158,6 +164,16 @@ def _title(found: Format, names: Mapping[str, str]) -> str:
 
 def _mapping(given: Mapping[str, str]) -> str:
     return f" ({', '.join(f'{canonical}={name}' for canonical, name in given.items())})" if given else ""
+
+
+def _wrapped(config_key: str, source: DataSource, head: Sequence[Mapping[str, Any]]) -> str:
+    """A hint where the file is one object and one of its keys holds a list of objects."""
+    if len(head) != 1 or not hasattr(source, "rows"):
+        return ""
+    inner = [
+        name for name, value in head[0].items() if isinstance(value, list) and value and isinstance(value[0], dict)
+    ]
+    return f". If '{inner[0]}' holds the rows, say {config_key}.rows={inner[0]}" if inner else ""
 
 
 def _unrecognised(config_key: str, columns: Sequence[str], names: Mapping[str, str]) -> str:

@@ -102,8 +102,7 @@ def message(value: Any, where: str, extra: Counter[str]) -> Message:
     made: Message = {"role": role, "content": _content(value[held], role, where)}
     if (weight := value.get("weight", value.get("loss_weight"))) is not None:
         made["weight"] = _weight(weight, where)
-    for key in value.keys() - _KNOWN_KEYS:
-        extra[f"message.{key}"] += 1
+    extra.update([f"message.{key}" for key in value if key not in _KNOWN_KEYS])
     return made
 
 

@@ -42,18 +42,16 @@ def turns(columns: Mapping[str, Any]) -> Iterator[Turn]:
     if isinstance(columns.get("messages"), Sequence):
         yield from _conversation(columns["messages"])
     if columns.get("prompt") is not None:
-        asked = _new()
-        for message in as_messages(columns["prompt"], "user"):
-            _feed_message(asked, message)
-        prompt = asked.digest()
+        asked = _prompt(columns)
+        before = asked.digest()
         answers = [columns[name] for name in ("completion", "chosen") if columns.get(name) is not None]
         for answer in answers:
             whole = asked.copy()
             for message in as_messages(answer, "assistant"):
                 _feed_message(whole, message)
-            yield Turn(prompt, whole.digest())
+            yield Turn(before, whole.digest())
         if not answers:
-            yield Turn(prompt, b"")
+            yield Turn(before, b"")
     if isinstance(columns.get("text"), str):
         digest = _new()
         _feed(digest, folded(columns["text"]))
@@ -64,8 +62,17 @@ def prompt(columns: Mapping[str, Any]) -> bytes:
     """Signature of what a row is about: the first user turn with what stands before it, the prompt, or the text."""
     if isinstance(columns.get("messages"), Sequence):
         return next((turn.prompt for turn in _conversation(columns["messages"])), b"")
+    if columns.get("prompt") is not None:
+        return _prompt(columns).digest()
     first = next(turns(columns), None)
     return content(columns) if first is None else first.prompt or first.whole
+
+
+def _prompt(columns: Mapping[str, Any]) -> hashlib.blake2b:
+    digest = _new()
+    for message in as_messages(columns["prompt"], "user"):
+        _feed_message(digest, message)
+    return digest
 
 
 def _conversation(messages: Sequence[Message]) -> Iterator[Turn]:
