@@ -39,6 +39,4 @@ class AdamW(Optimizer):
         import torch
 
         parameters = [dict(group) for group in groups]
-        return torch.optim.AdamW(
-            parameters, lr=learning_rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True
-        )
+        return torch.optim.AdamW(parameters, lr=learning_rate, betas=(self.beta1, self.beta2), eps=self.eps, fused=True)

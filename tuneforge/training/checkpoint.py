@@ -162,7 +162,9 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
     if isinstance(value, Tensor):
         key = str(len(tensors))
-        tensors[key] = value.detach().cpu().clone().contiguous()
+        flat = value.detach().cpu().contiguous()
+        shared = flat.untyped_storage().data_ptr() in {t.untyped_storage().data_ptr() for t in tensors.values()}
+        tensors[key] = flat.clone() if shared else flat  # safetensors refuses tensors that share memory
         return {"tensor": key}
     if isinstance(value, Mapping):
         return {"dict": [[_pack(k, tensors), _pack(v, tensors)] for k, v in value.items()]}
@@ -172,7 +174,7 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return [_pack(v, tensors) for v in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"a checkpoint cannot hold {type(value).__module__}.{type(value).__qualname__}")
+    raise TuneForgeError(f"a checkpoint cannot hold {type(value).__module__}.{type(value).__qualname__}")
 
 
 def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 
-class CsvLog(Logger):
+class CsvLog(Logger):  # type: ignore[misc]
     """Rows by step; columns are added as metrics appear. Numbers are written so that they read back exactly."""
 
     def __init__(self, path: Path) -> None:

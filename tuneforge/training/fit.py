@@ -64,8 +64,8 @@ def fit(
     """Apply the adapter to the loaded model and train it.
 
     With `run.resume`, goes on from the newest checkpoint that is whole. `order` fixes the order of rows (or
-    packs) per epoch. Raises Preempted after SIGINT or SIGTERM, TuneForgeError for a loss that is no number, a full disk,
-    checkpoints that are all damaged; ConfigError for settings that do not go together.
+    packs) per epoch. Raises Preempted after SIGINT or SIGTERM; TuneForgeError for a loss that is no number, a
+    full disk, checkpoints that are all damaged; ConfigError for settings that do not go together.
     """
     if not encoded.rows:
         raise DataRefused("there are no rows to train on")
@@ -84,7 +84,7 @@ def fit(
             loader.load_state_dict(saved.state["loader"])
             _continue_logs(trainer, saved.step)
         keeper = Housekeeping(run, context, module, loader, feeds, store, interrupts, saved)
-        trainer.callbacks.append(keeper)  # type: ignore[attr-defined]
+        trainer.callbacks.append(keeper)
         trainer.fit_loop.epoch_progress.current.processed = loader.epoch
         trainer.fit_loop.epoch_progress.current.completed = loader.epoch
         _run(trainer, module, loader, keeper)
@@ -128,7 +128,7 @@ def _trainer(run: Run, context: Context, callbacks: list[pl.Callback]) -> pl.Tra
         return pl.Trainer(
             accelerator=settings.accelerator,
             devices=device_count(run),
-            precision=settings.precision,  # type: ignore[arg-type]
+            precision=settings.precision,
             max_epochs=-1,
             deterministic=settings.deterministic,
             detect_anomaly=settings.detect_anomaly,
@@ -166,6 +166,10 @@ def _quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", category=pl.utilities.warnings.PossibleUserWarning)
             # Lightning 2.6 builds torch's tree leaves in a way that torch has deprecated.
             warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
+            # PEFT 0.21 asks transformers 5 by the old name.
+            warnings.filterwarnings(
+                "ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning
+            )
             yield
     finally:
         for name, level in before.items():

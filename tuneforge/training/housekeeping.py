@@ -20,11 +20,12 @@ from tuneforge.training.signals import Interrupts
 
 if TYPE_CHECKING:
     from tuneforge.components import Context
+    from tuneforge.rows import Encoded
     from tuneforge.settings import Run
     from tuneforge.training.feed import Feed
 
 
-class Housekeeping(pl.Callback):
+class Housekeeping(pl.Callback):  # type: ignore[misc]
     """The core's own callback. It stands last, so that it saves what the other callbacks have become."""
 
     def __init__(
@@ -147,7 +148,9 @@ class Housekeeping(pl.Callback):
                 if self.interrupts.requested is not None and trainer.world_size == 1:
                     return None
                 loss = self.run.strategy.loss(model, trainer.strategy.batch_to_device(batch), self.module)
-                numbers += torch.stack([loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)])
+                numbers += torch.stack(
+                    [loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)]
+                )
         total, items = self.module._over_devices(numbers).tolist()
         return float(total / items) if items else float("nan")
 
@@ -158,15 +161,19 @@ class Housekeeping(pl.Callback):
         if not strategy.reference or self.run.adapter.off(model) is not None:
             return
         for feed in self.feeds:
-            missing = [i for i, row in enumerate(feed.rows) if not _has_references(row)]
-            found = reference.precompute(
-                [feed.rows[i] for i in missing], self.run.batch.size,
-                lambda rows, feed=feed: trainer.strategy.batch_to_device(feed.collate(rows)), self._by(trainer), model,
-            )  # fmt: skip
-            for at, row in self.context.progress(found, "reference"):
-                if self.interrupts.requested is not None:
-                    raise self.preempted("before the first step")
-                feed.rows[missing[at]] = row
+            self._precompute(trainer, feed)
+
+    def _precompute(self, trainer: pl.Trainer, feed: Feed) -> None:
+        def collate(rows: Sequence[Encoded]) -> Any:
+            return trainer.strategy.batch_to_device(feed.collate(rows))
+
+        missing = [i for i, row in enumerate(feed.rows) if not _has_references(row)]
+        chosen = [feed.rows[i] for i in missing]
+        found = reference.precompute(chosen, self.run.batch.size, collate, self._by(trainer), self.module.model)
+        for at, row in self.context.progress(found, "reference"):
+            if self.interrupts.requested is not None:
+                raise self.preempted("before the first step")
+            feed.rows[missing[at]] = row
 
     def _by(self, trainer: pl.Trainer) -> reference.LogProbs:
         def by(batch: Any, part: str) -> Any:
@@ -178,7 +185,7 @@ class Housekeeping(pl.Callback):
     # ------------------------------------------------------------ state
 
     def _state(self, trainer: pl.Trainer) -> dict[str, Any]:
-        others = [c for c in trainer.callbacks if c is not self and c.state_dict()]  # type: ignore[attr-defined]
+        others = [c for c in trainer.callbacks if c is not self and c.state_dict()]
         return {
             "weights": self.module.weights(),
             "optimizer": trainer.optimizers[0].state_dict(),
@@ -199,7 +206,7 @@ class Housekeeping(pl.Callback):
             trainer.precision_plugin.load_state_dict(state["precision"])
         self.module.tally = Tally(**state["tally"])
         self.validated = state["validated"]
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in trainer.callbacks:
             if callback.state_key in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][callback.state_key])
         random_state.restore(state["random"])
@@ -215,7 +222,7 @@ LOG_NAMES = {
 """Keys of `Fitted.history` → columns of the training log."""
 
 
-def _has_references(row: Any) -> bool:
+def _has_references(row: Encoded) -> bool:
     return all(reference.key(part) in row.extras for part in reference.parts_of(row))
 
 

@@ -102,7 +102,7 @@ def token_log_probs(head: Callable[[Tensor], Tensor], vocabulary: int, states: T
     size = max(1, LARGEST // vocabulary)
     if len(states) <= size:
         return _scores(head, states, targets)
-    pieces = zip(states.split(size), targets.split(size), strict=True)
+    pieces = zip(torch.split(states, size), torch.split(targets, size), strict=True)
     if torch.is_grad_enabled():
         return torch.cat([checkpoint(_scores, head, s, t, use_reentrant=False) for s, t in pieces])
     return torch.cat([_scores(head, s, t) for s, t in pieces])

@@ -92,7 +92,8 @@ class WindowLoader:
         return Micro(self.make(units), tuple(r for unit in units for r in unit), counts)
 
     def _shuffled(self, epoch: int) -> Sequence[int]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.units)).tolist()
+        order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(len(self.units)).tolist()
+        return order
 
     def state_dict(self) -> dict[str, Any]:
         """Position and what it depends on."""

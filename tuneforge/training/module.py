@@ -52,7 +52,7 @@ class Tally:
             self.since[name] = self.since.get(name, 0.0) + value
 
 
-class TrainingModule(pl.LightningModule):
+class TrainingModule(pl.LightningModule):  # type: ignore[misc]
     """Implements the `Step` protocol that strategies see."""
 
     def __init__(self, run: Run, model: Module, total: int, places: Sequence[str], sizes: Sequence[tuple[int, int]]):
@@ -151,8 +151,9 @@ class TrainingModule(pl.LightningModule):
         norm = float(torch.nn.utils.get_total_norm(gradients)) * scale
         if not math.isfinite(norm) and self.settings.trainer.precision != "16-mixed":
             raise TuneForgeError(
-                f"the gradient of step {self.tally.step + 1} is {norm} while the loss is finite. Nothing was saved after"
-                f" step {self.tally.step}. Lower optimizer.learning_rate; trainer.detect_anomaly=true names the operation"
+                f"the gradient of step {self.tally.step + 1} is {norm} while the loss is finite. Nothing was saved"
+                f" after step {self.tally.step}. Lower optimizer.learning_rate; trainer.detect_anomaly=true names the"
+                " operation"
             )
         limit = self.settings.trainer.gradient_clip_val
         if limit and math.isfinite(norm):
@@ -174,7 +175,9 @@ class TrainingModule(pl.LightningModule):
         self.tally.tokens += int(tokens)
         self.tally.loss_tokens += int(loss_tokens)
         logs = {name: sum(float(x.logs[name]) for x in losses if name in x.logs) for x in losses for name in x.logs}
-        self.tally.add({"loss": total, "items": items, "loss_tokens": loss_tokens, **{f"own/{k}": v for k, v in logs.items()}})
+        self.tally.add(
+            {"loss": total, "items": items, "loss_tokens": loss_tokens, **{f"own/{k}": v for k, v in logs.items()}}
+        )
 
     def _over_devices(self, numbers: Tensor) -> Tensor:
         if self.trainer.world_size > 1:
@@ -210,7 +213,8 @@ class TrainingModule(pl.LightningModule):
             for name, tensor in mine.items():
                 if tensor.shape != saved[name].shape:
                     raise TuneForgeError(
-                        f"cannot resume: {name} is {tuple(saved[name].shape)} in the checkpoint, {tuple(tensor.shape)} here"
+                        f"cannot resume: {name} is {tuple(saved[name].shape)} in the checkpoint,"
+                        f" {tuple(tensor.shape)} here"
                     )
                 tensor.copy_(saved[name])
 

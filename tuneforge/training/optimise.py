@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tuneforge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch.nn import Module
+    from torch.nn import Module, Parameter
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
@@ -70,8 +70,11 @@ def parameter_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]
     """Parameters that train, in two groups: decayed, and norms and biases, which are not."""
     from torch.nn import LayerNorm
 
-    norms = {f"{m}.{p}" for m, layer in model.named_modules() if isinstance(layer, LayerNorm) for p in ("weight", "bias")}
-    decayed, plain = [], []
+    norms = {
+        f"{m}.{p}" for m, layer in model.named_modules() if isinstance(layer, LayerNorm) for p in ("weight", "bias")
+    }
+    decayed: list[Parameter] = []
+    plain: list[Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (plain if name in norms or NO_DECAY.search(name.lower()) else decayed).append(parameter)

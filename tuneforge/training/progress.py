@@ -43,7 +43,11 @@ class Progress:
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        columns = (TextColumn("Train  "), BarColumn(bar_width=20), TextColumn("{task.completed}/{task.total}  {task.fields[text]}"))
+        columns = (
+            TextColumn("Train  "),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}  {task.fields[text]}"),
+        )
         self._bar = RichProgress(*columns, console=Console(file=self.out), transient=False)
         self._bar.add_task("train", total=self.total, completed=done, text="")
         self._bar.start()

@@ -41,7 +41,9 @@ def without_dropout(model: Module) -> Iterator[None]:
             module.training = True
 
 
-def adapter_off(context: AbstractContextManager[object], model: Module, batch: Batch, part: str, by: LogProbs) -> Tensor:
+def adapter_off(
+    context: AbstractContextManager[object], model: Module, batch: Batch, part: str, by: LogProbs
+) -> Tensor:
     """(rows,) log-probabilities inside `context`, in which the adapter is off; no gradient, no dropout."""
     with context, without_dropout(model), torch.no_grad():
         return by(batch, part)[0]

@@ -20,7 +20,7 @@ class Interrupts:
 
     def __init__(self, say: Callable[[str], None] | None = None) -> None:
         self.requested: int | None = None
-        self.say = say or (lambda text: None if os.write(2, f"{text}\n".encode()) else None)
+        self.say = say or _to_stderr
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -48,3 +48,8 @@ class Interrupts:
         self.requested = number
         name = signal.Signals(number).name
         self.say(f"\n{name}: finishing the optimizer step and saving a checkpoint; once more ends at once")
+
+
+def _to_stderr(text: str) -> None:
+    # Unbuffered: a handler may interrupt a write to sys.stderr itself.
+    os.write(2, f"{text}\n".encode())
