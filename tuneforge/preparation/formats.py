@@ -48,9 +48,10 @@ FURTHER: dict[Format, tuple[str, ...]] = {
 }
 """What a format may have besides."""
 
-KNOWN_LAYOUTS = """\
-text; messages (role, content); conversations (from, value); instruction, input, output; prompt, completion;
-prompt, chosen, rejected; chosen, rejected as transcripts or as messages"""
+KNOWN_LAYOUTS = (
+    "text; messages (role, content); conversations (from, value); instruction, input, output; prompt, completion; "
+    "prompt, chosen, rejected; chosen, rejected as transcripts or as messages"
+)
 
 
 def layout(config_key: str, source: DataSource, head: Sequence[Mapping[str, Any]]) -> Layout:

@@ -38,7 +38,15 @@ FOLLOWS = {
 }
 """Role: roles that may come next. A conversation begins with the empty one."""
 
-_TYPES = {bool: "a boolean", int: "a number", float: "a number", type(None): "null", list: "a list", dict: "an object"}
+_TYPES = {
+    str: "text",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+    list: "a list",
+    dict: "an object",
+}
 _KNOWN_KEYS = {"role", "content", "from", "value", "weight", "loss_weight"}
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):")
 
@@ -55,8 +63,7 @@ def kind_of(reason: str) -> str:
 def text(value: Any, where: str) -> str:
     """`value`, if it is text that can be encoded; it may be empty."""
     if not isinstance(value, str):
-        found = _TYPES.get(type(value), type(value).__name__)
-        raise Unusable(f"wrong type: {where} is {found}, not text")
+        raise Unusable(f"wrong type: {where} is {_type(value)}, not text")
     if "\0" in value:
         raise Unusable(f"NUL character: in {where} at character {value.index(chr(0)) + 1}")
     if not value.isascii():
@@ -76,12 +83,14 @@ def filled(value: Any, where: str, kind: str = "empty text") -> str:
     return checked
 
 
+def _type(value: Any) -> str:
+    return _TYPES.get(type(value), type(value).__name__)
+
+
 def messages(value: Any, where: str, extra: Counter[str]) -> list[Message]:
     """Canonical messages of a list of {role, content} or {from, value}; unused keys are counted in `extra`."""
     if not isinstance(value, list):
-        raise Unusable(
-            f"wrong type: {where} is {_TYPES.get(type(value), type(value).__name__)}, not a list of messages"
-        )
+        raise Unusable(f"wrong type: {where} is {_type(value)}, not a list of messages")
     if not value:
         raise Unusable(f"no messages: {where} is an empty list")
     return [message(turn, f"{where}[{number}]", extra) for number, turn in enumerate(value)]
@@ -90,7 +99,7 @@ def messages(value: Any, where: str, extra: Counter[str]) -> list[Message]:
 def message(value: Any, where: str, extra: Counter[str]) -> Message:
     """One canonical message: {role, content} and, where the file gives one, `weight`."""
     if not isinstance(value, Mapping):
-        raise Unusable(f"wrong type: {where} is {_TYPES.get(type(value), 'text')}, not a message")
+        raise Unusable(f"wrong type: {where} is {_type(value)}, not a message")
     named = "role" if "role" in value else "from"
     held = "content" if "content" in value else "value"
     if named not in value or held not in value:

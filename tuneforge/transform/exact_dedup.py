@@ -7,20 +7,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tuneforge.components import Context, Transform
-from tuneforge.rows import Kept, Rejected, Row
+from tuneforge.rows import Kept, Rejected, Row, content_hash
 
 
 @dataclass(kw_only=True)
 class ExactDedup(Transform):
-    """Keep the first of rows with the same content in all columns, case and whitespace aside."""
+    """Keep the first of rows with the same content in all columns."""
 
     name: ClassVar[str] = "exact_dedup"
+
+    fold: bool = True
+    """Rows that differ only in case or whitespace count as the same; false: every character counts."""
 
     def apply(self, rows: Iterable[Row], context: Context) -> Kept:
         """The first row of each content; the others Rejected, naming the one that is kept."""
         from tuneforge.preparation import signature
 
-        first: dict[bytes, Row] = {}
+        first: dict[bytes | str, Row] = {}
         for row in rows:
-            kept = first.setdefault(signature.content(row.columns), row)
+            kept = first.setdefault(signature.content(row.columns) if self.fold else content_hash(row.columns), row)
             yield row if kept is row else Rejected(row, f"duplicate: of {kept.place}")
