@@ -118,6 +118,12 @@ def test_sft_packed_over_epochs(tmp_path):
     agree(trainer, theirs, fitted)
 
 
+def side(row: Any, name: str) -> dict[str, list[int]]:
+    """One answer of TRL's tokenised pair as our parts."""
+    prompt, answer = list(row["prompt_ids"]), list(row[f"{name}_ids"])
+    return {f"{name}.input_ids": prompt + answer, f"{name}.labels": [-100] * len(prompt) + answer}
+
+
 @pytest.mark.parametrize("kind", ["full", "lora"])
 def test_dpo(tmp_path, kind):
     from datasets import Dataset
@@ -140,13 +146,7 @@ def test_dpo(tmp_path, kind):
         train_dataset=Dataset.from_list(data), processing_class=tokenizer(), peft_config=lora,
     )  # fmt: skip
     trainer.train()
-    rows = [
-        Encoded({
-            f"{side}.{name}": [*(row["prompt_ids"] if name == "input_ids" else [-100] * len(row["prompt_ids"])), *row[f"{side}_ids"]]
-            for side in ("chosen", "rejected") for name in ("input_ids", "labels")
-        })
-        for row in trainer.train_dataset
-    ]  # fmt: skip
+    rows = [Encoded(side(row, "chosen") | side(row, "rejected")) for row in trainer.train_dataset]
     adapter = Lora(r=4, alpha=8, targets=["q_proj", "v_proj"]) if kind == "lora" else None
     fitted = ours(
         tmp_path, small.llama(**SHAPE), rows, trl_order(len(rows)), strategy=Dpo(beta=0.1), adapter=adapter, rate=rate
