@@ -1,0 +1,116 @@
+"""Which answers changed: newly right, newly wrong, still wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+VARIANTS = ("base", "prompted", "tuned")
+MOST = 12
+"""Rows per column."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row as the report shows it."""
+
+    place: str
+    prompt: str
+    reference: str
+    answers: Sequence[tuple[str, str, bool | None, str]]
+    """(variant, answer, whether it is right, its score in words)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One kind of change, how many rows are of it, and the first of them."""
+
+    title: str
+    kind: str
+    total: int
+    rows: Sequence[Shown]
+
+
+def columns(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], role: str) -> list[Column]:
+    """Three columns for the test rows of a role; none where tuned and base were not both scored.
+
+    Right and wrong where every score is 0 or 1 (or a tie ½); else the rows that gained, that lost, and that are worst.
+    """
+    verdict = metrics.get("verdict") or {}
+    evaluators = [b["evaluator"] for b in verdict.get("budgets") or [] if b["role"] == role]
+    if role == "target" and verdict.get("primary"):
+        evaluators = [verdict["primary"]["evaluator"]]
+    here = [s for s in samples if s.get("role") == role and s.get("split", "test") == "test"]
+    for name in [*evaluators, *_evaluators(here)]:
+        scored = [(s, scores) for s in here if (scores := _scores(s, name)) is not None]
+        if scored:
+            shares = all(v in (0, 0.5, 1) for _, scores in scored for v in scores.values())
+            return _by_right(scored) if shares else _by_gain(scored)
+    return []
+
+
+Scored = Sequence[tuple[Mapping[str, Any], dict[str, float]]]
+
+
+def _by_right(scored: Scored) -> list[Column]:
+    groups: dict[str, list[Shown]] = {"newly right": [], "newly wrong": [], "still wrong": []}
+    for sample, scores in scored:
+        before, after = scores.get("prompted", scores["base"]), scores["tuned"]
+        kind = "newly right" if after > before else "newly wrong" if after < before else "still wrong"
+        if kind != "still wrong" or after < 0.5:
+            words = {v: "right" if s == 1 else "wrong" if s == 0 else "tie" for v, s in scores.items()}
+            groups[kind].append(_shown(sample, words, {v: s == 1 for v, s in scores.items()}))
+    return [Column(k.capitalize(), k.replace(" ", "-"), len(rows), rows[:MOST]) for k, rows in groups.items()]
+
+
+def _by_gain(scored: Scored) -> list[Column]:
+    """Scores in bits per byte, lower is better."""
+
+    def gain(item: tuple[Mapping[str, Any], dict[str, float]]) -> float:
+        return item[1].get("prompted", item[1]["base"]) - item[1]["tuned"]
+
+    ordered = sorted(scored, key=gain)
+    gained, lost = [i for i in ordered[::-1] if gain(i) > 0], [i for i in ordered if gain(i) < 0]
+    worst = sorted(scored, key=lambda i: -i[1]["tuned"])
+
+    def column(title: str, kind: str, rows: Scored) -> Column:
+        words = [{v: f"{x:.2f} bits/byte" for v, x in scores.items()} for _, scores in rows[:MOST]]
+        return Column(title, kind, len(rows), [_shown(s, w, {}) for (s, _), w in zip(rows, words, strict=False)])
+
+    kinds = (("Gained most", "newly-right"), ("Lost most", "newly-wrong"), ("Hardest", "still-wrong"))
+    return [column(*kind, rows) for kind, rows in zip(kinds, (gained, lost, worst), strict=True)]
+
+
+def _evaluators(samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [k.split(".")[0] for s in samples[:1] for scores in (s.get("scores") or {}).values() for k in scores]
+    return list(dict.fromkeys(names))
+
+
+def _scores(sample: Mapping[str, Any], evaluator: str) -> dict[str, float] | None:
+    """Variant → score: the statistic named like the evaluator, else bits per byte."""
+    found = {}
+    for variant, numbers in (sample.get("scores") or {}).items():
+        score = numbers.get(f"{evaluator}.{evaluator}")
+        if score is None and numbers.get(f"{evaluator}.bytes"):
+            score = numbers[f"{evaluator}.nats"] / numbers[f"{evaluator}.bytes"] / math.log(2)
+        if score is not None:
+            found[variant] = float(score)
+    return found if {"base", "tuned"} <= set(found) else None
+
+
+def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:
+    answers = sample.get("answers") or {}
+    return Shown(
+        place=str(sample.get("place") or sample.get("id") or ""),
+        prompt=_prompt(sample.get("prompt")),
+        reference=str(sample.get("reference") or ""),
+        answers=[(v, str(answers.get(v, "")), right.get(v), words.get(v, "")) for v in VARIANTS if v in words],
+    )
+
+
+def _prompt(prompt: Any) -> str:
+    if isinstance(prompt, list):
+        return "\n".join(f"{m.get('role', '')}: {m.get('content', '')}" for m in prompt if isinstance(m, dict))
+    return str(prompt or "")

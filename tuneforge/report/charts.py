@@ -1,0 +1,208 @@
+"""Geometry of the report's two drawings; the template draws them, so that all text is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuneforge.evaluation.figures import digits_for, figure, with_interval
+
+VARIANTS = ("base", "prompted", "tuned")
+LEFT, RIGHT = 92.0, 452.0
+"""Where the scale of a dot plot begins and ends, in SVG units."""
+STEP = 30
+WIDTH, HEIGHT, MARGIN = 720.0, 220.0, 44.0
+"""Of the training curve."""
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A variant's value with its interval, placed."""
+
+    variant: str
+    y: float
+    x: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One dot-and-interval plot: the variants on one set."""
+
+    role: str
+    metric: str
+    set: str
+    n: int
+    higher_is_better: bool
+    dots: Sequence[Dot]
+    ticks: Sequence[tuple[float, str]]
+    height: float
+    shade: tuple[float, float] | None
+    """Beginning and width of the loss that the budget accepts."""
+    budget: str
+    difference: str
+    state: str
+
+
+def panels(metrics: Mapping[str, Any]) -> list[Panel]:
+    """The deciding metric of the target, and of every set that has a budget, in that order."""
+    rows = [r for r in metrics.get("rows") or [] if r.get("split") == "test"]
+    verdict = metrics.get("verdict") or {}
+    budgets = {(b["set"], b["evaluator"], b["metric"]): b for b in verdict.get("budgets") or []}
+    wanted: dict[tuple[str, str, str], str] = {}
+    primary = verdict.get("primary")
+    if primary:
+        wanted[primary["set"], primary["evaluator"], primary["metric"]] = "target"
+    wanted |= {key: b["role"] for key, b in budgets.items()}
+    for row in rows:  # a role that the verdict does not mention still has its numbers
+        if row["role"] not in wanted.values():
+            wanted[row["set"], row["evaluator"], row["metric"]] = row["role"]
+    found = []
+    for key, role in wanted.items():
+        here = [r for r in rows if (r["set"], r["evaluator"], r["metric"]) == key]
+        values = {r["model"]: r for r in here if not r["versus"] and r["value"] is not None}
+        if values:
+            found.append(_panel(role, values, here, budgets.get(key), verdict))
+    return found
+
+
+def _panel(
+    role: str,
+    values: Mapping[str, Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    budget: Mapping[str, Any] | None,
+    verdict: Mapping[str, Any],
+) -> Panel:
+    first = next(iter(values.values()))
+    base = values.get("base", {}).get("value")
+    better = bool(first["higher_is_better"])
+    edge = None if budget is None or base is None else base - budget["budget"] * (1 if better else -1)
+    scale = _Scale([x for r in values.values() for x in (r["low"], r["value"], r["high"])] + [edge])
+    dots = [_dot(v, values[v], i, scale) for i, v in enumerate(v for v in VARIANTS if v in values)]
+    shade = None if edge is None else _span(scale(edge), scale(base))
+    versus = "prompted" if any(r["versus"] == "prompted" for r in rows) else "base"
+    change = next((r for r in rows if r["versus"] == versus), None)
+    return Panel(
+        role=role,
+        metric=str(first["metric"]),
+        set="all target sets" if first["set"] == "*" else str(first["set"]),
+        n=int(first["n"]),
+        higher_is_better=better,
+        dots=dots,
+        ticks=[(scale(t), figure(t, scale.digits)) for t in scale.ticks],
+        height=len(dots) * STEP + 34,
+        shade=shade,
+        budget="" if budget is None else f"-{figure(budget['budget'])}",
+        difference=f"tuned - {versus}  {interval(change, sign=True)}" if change else "",
+        state=str(budget["state"]) if budget else str(verdict.get("decision", "")) if role == "target" else "",
+    )
+
+
+def interval(row: Mapping[str, Any], sign: bool = False) -> str:
+    """`.81 [.77,.84]` of a metric row."""
+    return with_interval(row["value"], row["low"], row["high"], sign)
+
+
+def _dot(variant: str, row: Mapping[str, Any], place: int, scale: _Scale) -> Dot:
+    low, high = (None if row[k] is None else scale(row[k]) for k in ("low", "high"))
+    return Dot(variant, 16 + place * STEP, scale(row["value"]), low, high, interval(row))
+
+
+def _span(a: float, b: float) -> tuple[float, float]:
+    return min(a, b), abs(a - b)
+
+
+class _Scale:
+    """Values to SVG units: 0 to 1 for shares, else the range of the values with some air."""
+
+    def __init__(self, values: Sequence[float | None]) -> None:
+        known = [v for v in values if v is not None and math.isfinite(v)]
+        low, high = min(known), max(known)
+        if low >= -0.1 and high <= 1.0:
+            low, high = min(0.0, low), 1.0
+        else:
+            air = (high - low or abs(high) or 1.0) * 0.08
+            low, high = low - air, high + air
+        self.low, self.high = low, high
+        self.ticks = nice_ticks(low, high)
+        self.digits = digits_for(0.0, self.ticks[1] - self.ticks[0]) if len(self.ticks) > 1 else 2
+
+    def __call__(self, value: float) -> float:
+        return round(LEFT + (value - self.low) / (self.high - self.low) * (RIGHT - LEFT), 1)
+
+
+def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
+    """Round numbers within the range."""
+    rough = (high - low) / about
+    if rough <= 0 or not math.isfinite(rough):
+        return [low]
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve as SVG points, its name and its last value."""
+
+    name: str
+    points: str
+    end: tuple[float, float]
+    last: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Training and validation loss over optimizer steps."""
+
+    lines: Sequence[Line]
+    x: Sequence[tuple[float, str]]
+    y: Sequence[tuple[float, str]]
+
+
+def curve(log: Sequence[Mapping[str, float]]) -> Curve | None:
+    """The losses in the log; None where there are fewer than two points."""
+    series = {
+        name: [(row["step"], row[column]) for row in log if "step" in row and column in row]
+        for name, column in (("training", "train/loss"), ("validation", "validation/loss"))
+    }
+    points = [p for line in series.values() for p in line]
+    if len(points) < 2:
+        return None
+    steps, losses = [p[0] for p in points], [p[1] for p in points]
+    x_low, x_high = min(steps), max(max(steps), min(steps) + 1)
+    y_low, y_high = min(0.0, min(losses)) if min(losses) < 0.5 * max(losses) else min(losses), max(losses)
+    y_high = y_high if y_high > y_low else y_low + 1
+
+    def place(step: float, loss: float) -> tuple[float, float]:
+        x = MARGIN + (step - x_low) / (x_high - x_low) * (WIDTH - MARGIN - 90)
+        y = HEIGHT - 26 - (loss - y_low) / (y_high - y_low) * (HEIGHT - 40)
+        return round(x, 1), round(y, 1)
+
+    lines = [
+        Line(name, " ".join(f"{x},{y}" for x, y in (place(*p) for p in line)), place(*line[-1]), f"{line[-1][1]:.3f}")
+        for name, line in series.items()
+        if line
+    ]
+    return Curve(
+        _apart(lines),
+        [(place(t, y_low)[0], f"{t:,.0f}") for t in nice_ticks(x_low, x_high)],
+        [(place(x_low, t)[1], f"{t:g}") for t in nice_ticks(y_low, y_high, 4)],
+    )
+
+
+def _apart(lines: list[Line]) -> list[Line]:
+    """Labels at the ends of two curves, at least a line of text apart."""
+    from dataclasses import replace
+
+    if len(lines) == 2 and abs(lines[0].end[1] - lines[1].end[1]) < 28:
+        upper = 0 if lines[0].end[1] <= lines[1].end[1] else 1
+        middle = (lines[0].end[1] + lines[1].end[1]) / 2
+        for i, line in enumerate(lines):
+            lines[i] = replace(line, end=(line.end[0], middle + (-14 if i == upper else 14)))
+    return lines

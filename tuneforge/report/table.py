@@ -1,0 +1,65 @@
+"""The table of results on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tuneforge.evaluation.figures import figure, with_interval
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+ROLES = ("target", "general", "safety")
+
+
+def result_table(metrics: Mapping[str, Any]) -> Table:
+    """One line per metric and test set: base, prompted, tuned, the paired difference, and what it means."""
+    from rich.table import Table
+    from rich.text import Text
+
+    prompt = ((metrics.get("variants") or {}).get("prompted") or {}).get("name")
+    prompted = any(row["model"] == "prompted" for row in metrics["rows"])
+    table = Table(box=None, padding=(0, 3, 0, 0), title=None, header_style="none")
+    shown = ["base", *([f"prompted ({prompt})" if prompt else "prompted"] if prompted else []), "tuned"]
+    difference = f"tuned - {'prompted' if prompted else 'base'}"
+    for heading in (Text("Result", style="bold"), "", "", *shown, difference, ""):
+        table.add_column(heading, no_wrap=True)
+    for line in _lines(metrics, prompted):
+        table.add_row(*(Text(cell) for cell in line))
+    return table
+
+
+def _lines(metrics: Mapping[str, Any], prompted: bool) -> list[list[str]]:
+    by_set: dict[tuple[str, str, str, str], dict[tuple[str, str], Mapping[str, Any]]] = {}
+    for row in metrics["rows"]:
+        if row["split"] == "test":
+            key = row["role"], row["set"], row["evaluator"], row["metric"]
+            by_set.setdefault(key, {})[row["model"], row["versus"]] = row
+    lines = []
+    for key in sorted(by_set, key=lambda k: ROLES.index(k[0]) if k[0] in ROLES else len(ROLES)):
+        rows = by_set[key]
+        change = rows.get(("tuned", "prompted")) or rows.get(("tuned", "base"))
+        cells = [_cell(rows.get((model, ""))) for model in ("base", *(["prompted"] if prompted else []), "tuned")]
+        cells[0] = cells[0].split(" [")[0]  # the base's interval is in metrics.json; here it would crowd out the others
+        name = f"{key[0]} {'(all)' if key[1] == '*' else key[1]}" if key[1] != key[0] else key[0]
+        first = next(iter(rows.values()))
+        lines.append([f"  {name}", f"{key[3]}", f"n={first['n']}", *cells, _cell(change, True), _means(metrics, key)])
+    return lines
+
+
+def _cell(row: Mapping[str, Any] | None, sign: bool = False) -> str:
+    return "-" if row is None else with_interval(row["value"], row["low"], row["high"], sign)
+
+
+def _means(metrics: Mapping[str, Any], key: tuple[str, str, str, str]) -> str:
+    """The decision on the deciding line, the state of the budget on its line, the direction where it is unusual."""
+    verdict = metrics.get("verdict") or {}
+    primary = verdict.get("primary") or {}
+    if key[1:] == (primary.get("set"), primary.get("evaluator"), primary.get("metric")):
+        return str(verdict["decision"])
+    for budget in verdict.get("budgets") or []:
+        if key == (budget["role"], budget["set"], budget["evaluator"], budget["metric"]):
+            words = {"kept": "within", "broken": "broken:", "not settled": "not settled:"}
+            return f"{words[budget['state']]} budget -{figure(budget['budget'])}"
+    return ""
