@@ -89,10 +89,11 @@ class Chat:
             if message["role"] != "assistant":
                 continue
             through = self._render(messages[: i + 1], tools)[0]
-            before = self._render(messages[:i], tools, prompt=True)[0] if i else ""
-            start = common(before, through)
+            history = self._render(messages[:i], tools)[0]
+            start = common(self._render(messages[:i], tools, prompt=True)[0], through)
             content = message.get("content") or ""
-            if not text.startswith(through) or content.strip() not in through[start:]:
+            same = text.startswith(through) and through.startswith(history) and start >= len(history)
+            if not same or content.strip() not in through[start:]:
                 raise RenderError(
                     f"the chat template has no generation marks and renders message {i + 1} differently once the"
                     " conversation goes on, so which tokens are the assistant's cannot be proved"

@@ -60,8 +60,8 @@ class Literals:
         """(messages, tools, sentinels) with control strings marked; None where the row holds none."""
         if not self.found(messages, tools):
             return None
-        text = repr((messages, tools))
-        free = [s for s in SENTINELS if s not in text and s not in str(messages)][:2]
+        text = "".join(_texts([list(messages), tools]))
+        free = [s for s in SENTINELS if s not in text][:2]
         if len(free) < 2:
             raise RenderError("the row holds control tokens and all of Unicode's noncharacters")
         pair = "".join(free)

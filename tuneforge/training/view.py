@@ -25,7 +25,8 @@ class Stretch(NamedTuple):
     text: str
     loss: bool
     head: str
-    """Text of the first two tokens: where a token holds the end of a prompt and the start of an answer."""
+    """Text of the first token: it may hold the end of a prompt and the start of an answer. Without a chat template,
+    of the first three: prompt and answer are one text there, whose tokens may diverge a little earlier."""
 
 
 class WrongMask(NamedTuple):
@@ -45,13 +46,14 @@ def stretches(encoded: Encoded, tokenizer: Tokenizer, part: str = "") -> list[St
     """The row decoded, cut where loss begins and ends. The label of the first token is never used."""
     prefix = f"{part}." if part else ""
     ids, labels = encoded.parts[f"{prefix}input_ids"], encoded.parts[f"{prefix}labels"]
+    merging = 3 if chat(tokenizer).template is None else 1
     found, at, before = [], 0, ""
     for loss, run in groupby(enumerate(labels), key=lambda pair: pair[0] > 0 and pair[1] != IGNORE):
         end = at + len(list(run))
         # Decoded with all that stands before: a decoder may treat the start of a text differently.
         whole = _decode(tokenizer, ids[:end])
         text = whole[len(before) :] if whole.startswith(before) else _decode(tokenizer, ids[at:end])
-        found.append(Stretch(text, loss, _decode(tokenizer, ids[at : min(end, at + 2)])))
+        found.append(Stretch(text, loss, _decode(tokenizer, ids[at : at + merging])))
         at, before = end, whole
     return found
 
@@ -125,7 +127,8 @@ def _compare(view: Sequence[Stretch], texts: Sequence[str], around: tuple[str, s
         if mark == "1":
             where = [i for i, _ in run]
             extra = row[where[0] : where[-1] + 1]
-            merged = starts.get(where[0], "").startswith(extra) and left[where[-1] + 1 : where[-1] + 2] == ["."]
+            head = starts.get(where[0], "")
+            merged = head.startswith(extra) and len(head) > len(extra)
             if not merged and not _allowed(extra, around):
                 return f"{_short(extra)} carries loss, which is no part of an answer"
     return ""
