@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 from tuneforge.components import Context, DataSource
 from tuneforge.data.share import Share
 from tuneforge.errors import DataRefused
+from tuneforge.files import write_text
 from tuneforge.preparation.intake import Intake, SourceReport, read_source, run_generator
 from tuneforge.preparation.leakage import Leak, leaks
 from tuneforge.preparation.share import cut
@@ -189,8 +189,8 @@ def write(prepared: Prepared, folder: Path) -> None:
     lost = [("reading", rejected) for rejected in prepared.rejected]
     lost += [(f"transform.{key}", rejected) for key, dropped in prepared.dropped.items() for rejected in dropped]
     lines = [json.dumps(_quarantined(by, rejected)) + "\n" for by, rejected in lost]
-    _replace(folder / "data" / "quarantine.jsonl", "".join(lines))
-    _replace(folder / "data" / "audit.json", json.dumps(_audit(prepared), indent=1) + "\n")
+    write_text(folder / "data" / "quarantine.jsonl", "".join(lines))
+    write_text(folder / "data" / "audit.json", json.dumps(_audit(prepared), indent=1) + "\n")
 
 
 def _quarantined(by: str, rejected: Rejected) -> dict[str, Any]:
@@ -205,17 +205,3 @@ def _audit(prepared: Prepared) -> dict[str, Any]:
         "transforms": [asdict(report) for report in prepared.transforms],
         "leaks": [asdict(leak) for leak in prepared.leaks],
     }
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a whole file or none: temporary file in the same directory, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

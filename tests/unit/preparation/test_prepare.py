@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from tuneforge.components import Columns, Context, Generator, Role, Transform
 from tuneforge.data.json import Json
 from tuneforge.data.share import Share
 from tuneforge.errors import ConfigError, DataRefused, PluginError
-from tuneforge.preparation.prepare import refuse, write
+from tuneforge.preparation.prepare import prepare, refuse, write
 from tuneforge.rows import Kept, Rejected, Row, content_hash
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.dpo import Dpo
@@ -125,8 +126,6 @@ def test_shares_keep_prompts_and_groups_together(jsonl: Any, prepared: Any) -> N
 
 
 def test_a_share_of_few_prompts_is_not_empty(jsonl: Any, make_run: Any, context_of: Any) -> None:
-    from tuneforge.preparation.prepare import prepare
-
     run = make_run(data={"main": Json(path=jsonl("a.jsonl", qa(1, 2, 3)))}, test={"t": Share(fraction=0.001)})
     context = context_of(run)
     found = prepare(run, context)
@@ -309,6 +308,18 @@ def test_no_readable_row(tmp_path: Path, prepared: Any, make_run: Any) -> None:
     assert found.sources[0].format == "json, no readable row"
     with pytest.raises(DataRefused, match=r"no training rows are left\n  data.d: 2 of 2 rows are unusable"):
         refuse(run, found)
+
+
+def test_a_cut_off_file_is_said_aloud(tmp_path: Path, make_run: Any, context_of: Any) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    packed = gzip.compress("".join(json.dumps(row) + "\n" for row in qa(*range(10_000))).encode())
+    path.write_bytes(packed[:-5000])
+    run = make_run(data={"d": Json(path=str(path))})
+    context = context_of(run)
+    found = prepare(run, context)
+    assert f"is cut off after {len(found.train):,} rows" in context.notes[-1]["text"]
+    assert found.sources[0].reasons == {"broken gzip": 1}
+    refuse(run, found)
 
 
 def test_what_is_written(jsonl: Any, prepared: Any, tmp_path: Path) -> None:
