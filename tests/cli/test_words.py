@@ -14,13 +14,17 @@ from tuneforge.errors import ConfigError
 
 def tuneforge(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The real command in a process of its own."""
-    return subprocess.run([sys.executable, "-m", "tuneforge.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "tuneforge.cli", *words], capture_output=True, text=True, cwd=cwd, timeout=120
+    )
 
 
 def imported_by(*words: str) -> set[str]:
     """Top-level modules that the command leaves imported."""
     code = f"import sys; from tuneforge import cli; cli.main({list(words)!r}); print('\\n@' + ' '.join(sys.modules))"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     return {name.split(".")[0] for name in output.rpartition("@")[2].split()}
 
 
@@ -68,7 +72,9 @@ def test_a_config_error_needs_no_torch() -> None:
         (["-m", "strategy=sft,dop"], ["'dpo'"]),
     ],
 )
-def test_mistakes_are_one_message_and_exit_code_2(words: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_message_and_exit_code_2(
+    words: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(words) == 2
     message = capsys.readouterr().err
     assert message.startswith("tuneforge: ")
@@ -118,7 +124,10 @@ def test_completion_scripts_call_the_command(shell: str, capsys: pytest.CaptureF
 
 
 def test_bash_completes(tmp_path: Path) -> None:
-    lines = ["_c() { COMP_LINE='tuneforge strategy=d'; COMP_POINT=${#COMP_LINE}; _tuneforge; echo ${COMPREPLY[0]}; }", "_c"]
+    lines = [
+        "_c() { COMP_LINE='tuneforge strategy=d'; COMP_POINT=${#COMP_LINE}; _tuneforge; echo ${COMPREPLY[0]}; }",
+        "_c",
+    ]
     script = completion.script("bash").replace("tuneforge --complete", f"{sys.executable} -m tuneforge.cli --complete")
     script = script.replace("compopt -o nospace", ":")
     (tmp_path / "s").write_text(script + "\n".join(lines))
