@@ -10,7 +10,7 @@ from typing import Any
 from tuneforge.evaluation.figures import digits_for, figure, with_interval
 
 VARIANTS = ("base", "prompted", "tuned")
-LEFT, RIGHT = 92.0, 452.0
+LEFT, RIGHT = 78.0, 340.0
 """Where the scale of a dot plot begins and ends, in SVG units."""
 STEP = 30
 WIDTH, HEIGHT, MARGIN = 720.0, 220.0, 44.0
@@ -83,7 +83,7 @@ def _panel(
     edge = None if budget is None or base is None else base - budget["budget"] * (1 if better else -1)
     scale = _Scale([x for r in values.values() for x in (r["low"], r["value"], r["high"])] + [edge])
     dots = [_dot(v, values[v], i, scale) for i, v in enumerate(v for v in VARIANTS if v in values)]
-    shade = None if edge is None else _span(scale(edge), scale(base))
+    shade = None if edge is None or base is None else _span(scale(edge), scale(base))
     versus = "prompted" if any(r["versus"] == "prompted" for r in rows) else "base"
     change = next((r for r in rows if r["versus"] == versus), None)
     return Panel(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from tuneforge.evaluation.figures import with_interval
+from tuneforge.files import write_text
 from tuneforge.report import answers, charts, files, ticks
 
 ROLES = ("target", "general", "safety")
@@ -21,13 +21,8 @@ def write_report(folder: Path) -> Path:
     """
     page = render(files.read(folder))
     path = folder / "report.html"
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # A lone surrogate cannot be written as UTF-8; as a character reference browsers show it as unreadable.
-        temporary.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # A lone surrogate cannot be written as UTF-8; as a character reference browsers show it as unreadable.
+    write_text(path, page.encode("utf-8", "xmlcharrefreplace").decode())
     return path
 
 
@@ -78,11 +73,8 @@ def headline(run: files.RunFiles) -> dict[str, str]:
     if status == "failed":
         return {"word": "failed", "kind": "worse", "text": error}
     if status == "finished":
-        return {
-            "word": "checked",
-            "kind": "not-proven",
-            "text": "everything before the first step; nothing was trained",
-        }
+        text = "everything before the first step; nothing was trained"
+        return {"word": "checked", "kind": "not-proven", "text": text}
     return {"word": status, "kind": "not-proven", "text": "there is no verdict yet"}
 
 

@@ -23,8 +23,8 @@ def result_table(metrics: Mapping[str, Any]) -> Table:
     table = Table(box=None, padding=(0, 3, 0, 0), title=None, header_style="none")
     shown = ["base", *([f"prompted ({prompt})" if prompt else "prompted"] if prompted else []), "tuned"]
     difference = f"tuned - {'prompted' if prompted else 'base'}"
-    for heading in (Text("Result", style="bold"), "", "", *shown, difference, ""):
-        table.add_column(heading, no_wrap=True)
+    for heading in ("Result", "", "", *shown, difference, ""):
+        table.add_column(Text(heading, style="bold" if heading == "Result" else ""), no_wrap=True)
     for line in _lines(metrics, prompted):
         table.add_row(*(Text(cell) for cell in line))
     return table

@@ -35,9 +35,8 @@ def _mask(run: RunFiles, proof: Mapping[str, Any] | None) -> Tick:
     if not proof:
         error = str(run.record.get("error") or "")
         wrong = "mask" in error or "carries loss" in error
-        return Tick(
-            "Mask", "wrong" if wrong else "unknown", error if wrong else "the run did not get as far as the mask"
-        )
+        unknown = Tick("Mask", "unknown", "the run did not get as far as the mask")
+        return Tick("Mask", "wrong", error) if wrong else unknown
     shown = run.preview[:MOST]
     text = f"loss on {_share(proof.get('loss_share'))} of {_count(proof.get('tokens'))} tokens"
     if proof.get("mask_from"):

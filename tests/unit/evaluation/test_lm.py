@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import subjects
 import torch
 
+from tests.unit.evaluation import subjects
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.windows import windows

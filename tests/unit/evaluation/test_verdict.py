@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import subjects
 
+from tests.unit.evaluation import subjects
 from tuneforge.errors import ConfigError, TuneForgeError
 from tuneforge.evaluation.baseline import choose_prompt
 from tuneforge.evaluation.figures import figure, rows_rounded, with_interval

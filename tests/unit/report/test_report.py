@@ -1,0 +1,209 @@
+"""The report exists however a run ends, tells the truth, and lets no text from data out of its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.unit.report import runs
+from tuneforge.report import charts
+from tuneforge.report.files import read
+from tuneforge.report.html import write_report
+from tuneforge.report.table import result_table
+
+VOID = ("meta", "link", "br", "img", "hr", "input", "circle", "line", "rect", "polyline")
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails where tags do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.text += data
+
+
+def report(folder: Path) -> Page:
+    return Page(write_report(folder).read_text(encoding="utf-8"))
+
+
+def words(page: Page) -> str:
+    return re.sub(r"\s+", " ", page.text)
+
+
+def test_the_first_screen(tmp_path: Path) -> None:
+    page = report(runs.whole(tmp_path))
+    text = words(page)
+    order = ("better", "over the best prompt (4-shot)", "680 general rows", "gate default passed", "planned 4 min 11 s",
+             "tuned - prompted +.41 [+.36,+.46]", "budget -.05: not settled", "Newly right", "Is it right?", "Mask",
+             "Stop token", "Leakage", "Dropped rows", "Truncation", "tuneforge --from outputs/")  # fmt: skip
+    places = [text.index(phrase) for phrase in order]
+    assert places == sorted(places)
+    assert page.tags.count("svg") == 4
+    assert page.tags.count("circle") == 3 + 2 + 2
+    assert "2 target rows" in text
+    assert "mark" in page.tags
+    assert text.count("✓") == 4
+    assert text.count("!") == 1, "the quarantined rows want a look"
+
+
+def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
+    html = write_report(runs.whole(tmp_path, runs.NASTY)).read_text(encoding="utf-8")
+    page = Page(html)
+    assert not {"script", "img", "link", "iframe", "object", "base", "form", "a"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href", "srcset")]
+    assert "http:" not in html.replace("http-equiv", "")
+    assert "https:" not in html
+    assert "url(" not in html
+    assert "default-src 'none'" in html
+
+
+def test_text_from_data_stays_text(tmp_path: Path) -> None:
+    page = report(runs.whole(tmp_path, runs.NASTY))
+    assert page.text.count("<script>alert(1)</script> ]]> &amp;") >= 8
+    assert "{{ 7*7 }}" in page.text
+    assert "\x1b" not in page.text
+    assert page.tags.count("body") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "files", "expected"),
+    [
+        ("refused", "test:3 stands in the training data <b>", ["data/audit.json"], "data refused"),
+        (
+            "failed",
+            "no room left on the device",
+            ["data/audit.json", "data/preview.jsonl", "logs/metrics.csv"],
+            "failed",
+        ),
+        ("preempted", "", ["data/audit.json"], "tuneforge resume=outputs/2026"),
+        ("finished", "", ["data/audit.json", "data/preview.jsonl"], "nothing was trained"),
+        ("running", "", [], "there is no verdict yet"),
+    ],
+)
+def test_a_run_that_ended_early_has_a_report(
+    tmp_path: Path, status: str, error: str, files: list[str], expected: str
+) -> None:
+    whole = runs.whole(tmp_path / "whole")
+    record = {"run": {"name": "x", "folder": "outputs/2026"}, "status": status, "error": error}
+    partial = runs.write(tmp_path / "partial", {"run.json": record} | {f: (whole / f).read_text() for f in files})
+    text = words(report(partial))
+    assert expected in text
+    assert error in text
+    assert "Is it right?" in text
+
+
+def test_nothing_at_all_and_damaged_files(tmp_path: Path) -> None:
+    assert "there is no verdict yet" in words(report(tmp_path))
+    runs.whole(tmp_path)
+    (tmp_path / "metrics.json").write_text('{"schema": 1, "rows"')
+    (tmp_path / "samples.jsonl").write_text("{}\nnot json\n")
+    text = words(report(tmp_path))
+    assert "could not be read: metrics.json" in text
+    assert "samples.jsonl:2" in text
+
+
+def test_a_leak_and_an_untrained_stop_token_are_wrong(tmp_path: Path) -> None:
+    runs.whole(tmp_path)
+    audit = json.loads((tmp_path / "data/audit.json").read_text())
+    audit["leaks"] = [{"kind": "row", "held_out_place": "test.jsonl:3", "train_place": "train.jsonl:9"}]
+    audit["proof"]["stop_trained"] = 0
+    (tmp_path / "data/audit.json").write_text(json.dumps(audit))
+    text = words(report(tmp_path))
+    assert text.count("✗") == 2
+    assert "row also at train.jsonl:9" in text
+
+
+def test_likelihoods_are_ordered_by_gain(tmp_path: Path) -> None:
+    runs.whole(tmp_path)
+    metrics = runs.metrics()
+    metrics["verdict"]["primary"] = next(r for r in metrics["rows"] if r["metric"] == "bits_per_byte" and r["versus"])
+
+    def scored(line: int, base: float, tuned: float) -> dict[str, Any]:
+        numbers = {v: {"perplexity.nats": x, "perplexity.bytes": 4.0} for v, x in (("base", base), ("tuned", tuned))}
+        return runs.sample(line, "target", 0, 0) | {"scores": numbers, "answers": {}}
+
+    runs.write(
+        tmp_path, {"metrics.json": metrics, "samples.jsonl": [scored(1, 8, 4), scored(2, 8, 9), scored(3, 8, 1)]}
+    )
+    text = words(report(tmp_path))
+    assert text.index("Gained most") < text.index("test.jsonl:3") < text.index("Lost most") < text.index("test.jsonl:2")
+
+
+def test_long_texts_are_cut_aloud(tmp_path: Path) -> None:
+    assert "more characters)" in words(report(runs.whole(tmp_path, "x" * 5000)))
+
+
+def test_the_table_on_the_terminal() -> None:
+    console = Console(width=160, file=None, record=True, quiet=False)
+    with console.capture() as captured:
+        console.print(result_table(runs.metrics()))
+    lines = [re.split(r"\s{2,}", line.strip()) for line in captured.get().splitlines()]
+    assert lines[0] == ["Result", "base", "prompted (4-shot)", "tuned", "tuned - prompted"]
+    expected = [
+        "target test",
+        "exact_match",
+        "n=500",
+        ".03",
+        ".40 [.36,.44]",
+        ".81 [.77,.84]",
+        "+.41 [+.36,+.46]",
+        "better",
+    ]
+    assert lines[1] == expected
+    assert lines[3][-2:] == ["-.03 [-.06,+.00]", "not settled: budget -.05"]
+    assert lines[4][-1] == "within budget -.05"
+
+
+def test_scales() -> None:
+    assert charts.nice_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert charts.nice_ticks(1.13, 1.41) == [1.2, 1.3, 1.4]
+    assert charts.curve([{"step": 1.0, "train/loss": 2.0}]) is None
+    for panel in charts.panels(runs.metrics()):
+        for dot in panel.dots:
+            assert dot.low is not None
+            assert dot.high is not None
+            assert charts.LEFT <= dot.low <= dot.x <= dot.high <= charts.RIGHT
+
+
+def test_what_is_no_number_is_not_drawn() -> None:
+    metrics = runs.metrics()
+    for row in metrics["rows"]:
+        row["value"] = row["low"] = row["high"] = None
+    assert charts.panels(metrics) == []
+
+
+def test_reading_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "a.csv").write_text("step,train/loss\n1,nan\n2,abc\n3,0.5\n")
+    (tmp_path / "run.json").write_text("[1]")
+    found = read(tmp_path)
+    assert found.log == [{"step": 1.0}, {"step": 2.0}, {"step": 3.0, "train/loss": 0.5}]
+    assert found.record == {}
