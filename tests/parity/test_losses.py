@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "training"))
-
-import small
+from tests.unit.training import small
 
 pytest.importorskip("trl", reason="TRL is the oracle; pip install 'tuneforge[dev]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of TRL's trainers, not ours

@@ -83,7 +83,7 @@ class Checkpoints:
         for step in reversed(steps):
             try:
                 return Saved(step, self._read(self.path(step)))
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 self.note(f"checkpoint {self.path(step)} is damaged ({error}) and is not used")
                 _set_aside(self.path(step))
         if steps:

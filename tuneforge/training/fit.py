@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
+import torch
+import torch.utils.deterministic as memory
 from torch.nn import Module
 
-from tuneforge.errors import ConfigError, DataRefused
+from tuneforge.errors import ConfigError, DataRefused, TuneForgeError
 from tuneforge.training import random_state
 from tuneforge.training.checkpoint import Checkpoints, Saved
 from tuneforge.training.feed import Feed
@@ -100,7 +102,15 @@ def _run(trainer: pl.Trainer, module: TrainingModule, loader: WindowLoader, keep
         module.load_weights(keeper.saved.state["weights"])
         module.tally = type(module.tally)(**keeper.saved.state["tally"])
         return
-    trainer.fit(module, loader)
+    try:
+        trainer.fit(module, loader)
+    except torch.OutOfMemoryError as error:
+        batch = module.settings.batch
+        raise TuneForgeError(
+            f"the device's memory is too small for step {module.tally.step + 1}: {str(error).splitlines()[0]}"
+            f" Lower batch.size (now {batch.size}) and set batch.global_size={batch.global_size or batch.size} to keep"
+            " the step, or lower batch.max_length"
+        ) from error
 
 
 def _saved(run: Run, store: Checkpoints, context: Context, total: int) -> Saved | None:
@@ -156,7 +166,9 @@ def _continue_logs(trainer: pl.Trainer, step: int) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning without its advertising, banners and advice on settings that are ours to choose."""
+    """Lightning without its advertising, banners and advice; what it sets for the whole process is put back."""
+    deterministic, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    memory.fill_uninitialized_memory = False  # it writes NaN into every new tensor, which results do not need
     names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
     before = {name: logging.getLogger(name).level for name in names}
     for name in names:
@@ -172,6 +184,8 @@ def _quiet() -> Iterator[None]:
             )
             yield
     finally:
+        torch.use_deterministic_algorithms(deterministic)
+        memory.fill_uninitialized_memory = filled
         for name, level in before.items():
             logging.getLogger(name).setLevel(level)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         self.every = run.checkpoint.every or max(1, -(-module.total // 10))
         self.validated = 0
         """The last step whose validation loss is known."""
+        self.saved_at = saved.step if saved else 0
         self.mark = 0.0
 
     # ------------------------------------------------------------ start and end
@@ -63,8 +65,10 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             self._validate_and_log(trainer, step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Release the terminal."""
+        """Release the terminal; save what another callback has ended early."""
         self.progress.close()
+        if self.module.tally.step not in (0, self.saved_at):
+            self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Release the terminal."""
@@ -82,17 +86,17 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             self._validate_and_log(trainer, step)
         else:
             self._show(trainer, step, {})
-        last = step == self.module.total
-        if last or step % self.every == 0 or self.interrupts.requested is not None:
-            self.store.save(step, self._state(trainer))
-        if self.interrupts.requested is not None and not last:
+        last, stop = step == self.module.total, self._asked_to_stop()
+        if last or stop or step % self.every == 0:
+            self._save(trainer)
+        if stop and not last:
             raise self.preempted(f"after step {step} of {self.module.total}; a checkpoint was written")
         self.mark = time.perf_counter()
 
     def preempted(self, where: str) -> Preempted:
         """The error that ends a run which was asked to stop."""
-        number = self.interrupts.requested or 15
-        name = "SIGINT" if number == 2 else "SIGTERM"
+        number = self.interrupts.requested or signal.SIGTERM
+        name = signal.Signals(number).name
         return Preempted(f"stopped by {name} {where}; continue with: tuneforge resume={self.context.folder}", number)
 
     def _show(self, trainer: pl.Trainer, step: int, extra: dict[str, float]) -> None:
@@ -151,7 +155,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
                 numbers += torch.stack(
                     [loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)]
                 )
-        total, items = self.module._over_devices(numbers).tolist()
+        total, items = self.module.over_devices(numbers).tolist()
         return float(total / items) if items else float("nan")
 
     # ------------------------------------------------------------ references
@@ -184,6 +188,21 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
 
     # ------------------------------------------------------------ state
 
+    def _asked_to_stop(self) -> bool:
+        """Whether a signal has come, to this process or to another of the run."""
+        mine = torch.tensor([float(self.interrupts.requested or 0)], device=self.module.device)
+        largest = int(self.module.over_devices(mine).item())
+        if largest and self.interrupts.requested is None:
+            self.interrupts.requested = signal.SIGTERM
+        return bool(largest)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        state = self._state(trainer)
+        if trainer.is_global_zero:
+            self.store.save(self.module.tally.step, state)
+        trainer.strategy.barrier("checkpoint")
+        self.saved_at = self.module.tally.step
+
     def _state(self, trainer: pl.Trainer) -> dict[str, Any]:
         others = [c for c in trainer.callbacks if c is not self and c.state_dict()]
         return {
@@ -192,7 +211,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             "scheduler": trainer.lr_scheduler_configs[0].scheduler.state_dict(),
             "precision": trainer.precision_plugin.state_dict(),
             "loader": self.loader.state_dict(),
-            "random": random_state.capture(),
+            "random": random_state.of_all_processes(trainer.world_size),
             "tally": dict(vars(self.module.tally)),
             "validated": self.validated,
             "callbacks": {c.state_key: c.state_dict() for c in others},
@@ -209,7 +228,8 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         for callback in trainer.callbacks:
             if callback.state_key in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][callback.state_key])
-        random_state.restore(state["random"])
+        if trainer.global_rank < len(state["random"]):
+            random_state.restore(state["random"][trainer.global_rank])
 
 
 LOG_NAMES = {

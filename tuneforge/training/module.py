@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import Module
 
 from tuneforge.errors import TuneForgeError
+from tuneforge.rows import Loss
 from tuneforge.training import likelihood, reference
 from tuneforge.training.loader import Micro
 from tuneforge.training.optimise import parameter_groups
@@ -29,7 +30,7 @@ from tuneforge.training.optimise import parameter_groups
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from tuneforge.rows import Batch, Loss
+    from tuneforge.rows import Batch
     from tuneforge.settings import Run
 
 
@@ -113,7 +114,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         else:
             self.tally.skipped_windows += 1
         optimizer.zero_grad(set_to_none=True)
-        self._advance_schedule(stepped=bool(items))
+        self._advance_schedule()
         self.tally.step += 1
 
     def _backward(self, micro: Micro, last: bool) -> Loss:
@@ -124,14 +125,14 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         with block() if block is not None and not last else nullcontext():
             loss = strategy.loss(self.model, batch, self)
             if not micro.counts:
-                loss = loss._replace(total=loss.total * 0.0, items=0, logs={})
+                loss = Loss(loss.total * 0.0, 0, {name: value * 0 for name, value in loss.logs.items()})
             self.manual_backward(loss.total)
         return loss._replace(total=loss.total.detach())
 
     def _whole(self, losses: Sequence[Loss], window: Sequence[Micro]) -> tuple[float, float]:
         """(loss sum, items) over all micro-batches and devices. TuneForgeError for a loss that is no number."""
         mine = torch.stack([torch.stack([x.total.double(), _tensor(x.items, x.total)]) for x in losses])
-        total, items = self._over_devices(mine.sum(0)).tolist()
+        total, items = self.over_devices(mine.sum(0)).tolist()
         if not math.isfinite(total):
             rows = [r for x, m in zip(mine[:, 0].tolist(), window, strict=True) if not math.isfinite(x) for r in m.rows]
             raise TuneForgeError(
@@ -161,25 +162,30 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         torch._foreach_mul_(gradients, scale)
         self.grad_norm = norm
 
-    def _advance_schedule(self, stepped: bool) -> None:
+    def _advance_schedule(self) -> None:
         scheduler: Any = self.lr_schedulers()
+        if self.tally.step:
+            scheduler.step()
+            return
         with warnings.catch_warnings():
-            if not stepped:  # torch suspects a wrong order of calls; the step was left out on purpose
-                warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            # Torch suspects a wrong order of calls where the first step was left out, by us or by a 16-bit scaler.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             scheduler.step()
 
     def _count(self, window: Sequence[Micro], total: float, items: float, losses: Sequence[Loss]) -> None:
         rows = [r for micro in window if micro.counts for r in micro.rows]
-        sizes = torch.tensor([self.sizes[r] for r in rows], dtype=torch.float64, device=self.device).sum(0)
-        tokens, loss_tokens = self._over_devices(sizes).tolist() if rows else (0.0, 0.0)
+        names = sorted(losses[0].logs)
+        own = [sum(float(loss.logs[name]) for loss in losses) for name in names]
+        mine = [float(sum(self.sizes[r][i] for r in rows)) for i in (0, 1)] + own
+        numbers = torch.tensor(mine, dtype=torch.float64, device=self.device)
+        tokens, loss_tokens, *own = self.over_devices(numbers).tolist()
         self.tally.tokens += int(tokens)
         self.tally.loss_tokens += int(loss_tokens)
-        logs = {name: sum(float(x.logs[name]) for x in losses if name in x.logs) for x in losses for name in x.logs}
-        self.tally.add(
-            {"loss": total, "items": items, "loss_tokens": loss_tokens, **{f"own/{k}": v for k, v in logs.items()}}
-        )
+        logs = {f"own/{name}": value for name, value in zip(names, own, strict=True)}
+        self.tally.add({"loss": total, "items": items, "loss_tokens": loss_tokens, **logs})
 
-    def _over_devices(self, numbers: Tensor) -> Tensor:
+    def over_devices(self, numbers: Tensor) -> Tensor:
+        """The numbers summed over all devices."""
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(numbers)
         return numbers

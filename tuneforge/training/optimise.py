@@ -67,7 +67,7 @@ def planned_steps(run: Run, units: int) -> tuple[int, int]:
 
 
 def parameter_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters that train, in two groups: decayed, and norms and biases, which are not."""
+    """Parameters that train, in two groups: decayed, and norms and biases, which are not. ConfigError for none."""
     from torch.nn import LayerNorm
 
     norms = {
@@ -78,6 +78,8 @@ def parameter_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (plain if name in norms or NO_DECAY.search(name.lower()) else decayed).append(parameter)
+    if not decayed and not plain:
+        raise ConfigError("nothing trains: the adapter left no parameter that requires gradients")
     groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return [g for g in groups if g["params"]]
 

@@ -30,6 +30,14 @@ def restore(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+def of_all_processes(count: int) -> list[dict[str, Any]]:
+    """`capture` of each of the run's `count` processes, in the order of their ranks."""
+    states: list[Any] = [capture()] * count
+    if count > 1:
+        torch.distributed.all_gather_object(states, states[0])
+    return states
+
+
 def seed(number: int) -> None:
     """Seed all of them."""
     random.seed(number)

@@ -10,9 +10,9 @@ import sys
 
 import lightning.pytorch as pl
 import pytest
-import small
 import torch
 
+from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError, DataRefused, Preempted, TuneForgeError
 from tuneforge.scheduler.constant import Constant
@@ -280,3 +280,36 @@ def test_the_terminal_line_is_readable(monkeypatch):
 def test_history_is_plain_json(tmp_path):
     fitted, _ = train(tmp_path)
     assert json.loads(json.dumps(fitted.history)) == fitted.history
+
+
+def test_a_callback_that_stops_early_ends_the_run_with_a_checkpoint(tmp_path):
+    from lightning.pytorch.callbacks import EarlyStopping
+
+    watch = EarlyStopping("validation/loss", patience=0, min_delta=100.0, check_on_train_epoch_end=True)
+    fitted, _ = train(
+        tmp_path, validation=small.encoded(small.rows(4, seed=1)), trainer__max_epochs=9, callbacks=[watch]
+    )
+    assert fitted.steps == 8
+    assert (tmp_path / "checkpoints" / "step-00000008").is_dir()
+
+
+def test_no_steps_leave_the_model_as_it_was(tmp_path):
+    fitted, _ = train(tmp_path, trainer__max_epochs=0)
+    assert fitted.steps == 0
+    assert small.digest(fitted.model) == small.digest(small.llama())
+
+
+def test_deterministic_algorithms_are_for_training_only(tmp_path):
+    train(tmp_path)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_adapter_that_trains_nothing_is_refused(tmp_path):
+    from tuneforge.adapter.full import Full
+
+    class Frozen(Full):
+        def apply(self, model, context):
+            return model.requires_grad_(False)
+
+    with pytest.raises(ConfigError, match="nothing trains"):
+        train(tmp_path, adapter=Frozen())

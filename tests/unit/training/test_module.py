@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import pytest
-import small
 import torch
 
+from tests.unit.training import small
 from tuneforge.adapter.lora import Init, Lora
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Encoded, Loss

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import peft  # noqa: F401  (so that no child spends its life importing)
-import small
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+from tests.unit.training import small
 from tuneforge.training.fit import fit
 
 CHANGING = {"speed"}
