@@ -106,8 +106,8 @@ class Catalogue:
         return failure
 
     def suspects(self) -> str:
-        """The plugins that failed, as a trailing sentence: what is missing may have come from them."""
-        return "".join(f" Plugin {f.owner} was not loaded: {f.reason}." for f in self.failures)
+        """The plugins that failed, a line each, to end a message with: what is missing may have come from them."""
+        return "".join(f"\n  plugin {f.owner} is skipped: {f.reason}" for f in self.failures)
 
     def require_sound(self) -> None:
         """PluginError when two distributions claim one name."""

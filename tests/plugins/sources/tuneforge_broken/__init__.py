@@ -1,0 +1,3 @@
+"""Fails to import: a library that it needs is not installed."""
+
+import no_such_library  # noqa: F401
