@@ -93,10 +93,6 @@ def _texts() -> Iterator[str]:
 
     grammar, draw = load("general"), Draw(random.Random(0).random)
     for _ in range(ROWS):
-        columns = grammar.draw(draw).columns
-        for message in columns.get("messages") or [
-            {"role": "user", "content": columns["prompt"]},
-            {"role": "assistant", "content": columns["completion"]},
-        ]:
+        for message in grammar.draw(draw).columns["messages"]:
             yield f"{message['role']}\n"
             yield message["content"]

@@ -15,7 +15,8 @@ tasks:
     turns: [2, 4]
     of: [ticket]
 ```
-Functions of values stand in functions.py.
+Functions of values stand in functions.py. Where a conversation may be drawn, rows of one turn are `messages` too,
+so that all rows have the same columns.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Task:
     of: list[Task] = field(default_factory=list)
     pick: Any = None
     """Draws an index into `of`."""
+    one_turn: bool = False
+    """Give prompt and completion as `messages`."""
 
     def draw(self, draw: Draw) -> Drawn:
         """One row."""
@@ -63,18 +66,15 @@ class Task:
         for name, value in self.let:
             bound[name] = value(draw)
         columns = {name: text_of(value(draw)) for name, value in self.columns}
-        return Drawn(self.name, columns, (columns["prompt"] if "prompt" in columns else columns["text"],))
+        prompts = (columns["prompt"] if "prompt" in columns else columns["text"],)
+        return Drawn(self.name, {"messages": _turn(columns)} if self.one_turn else columns, prompts)
 
     def _conversation(self, draw: Draw) -> Drawn:
         assert self.turns
         low, high = self.turns
-        messages, prompts = [], []
-        for _ in range(low + draw.below(high - low + 1)):
-            columns = self.of[self.pick(draw)].draw(draw).columns
-            messages.append({"role": "user", "content": columns["prompt"]})
-            messages.append({"role": "assistant", "content": columns["completion"]})
-            prompts.append(columns["prompt"])
-        return Drawn(self.name, {"messages": messages}, tuple(prompts))
+        turns = [self.of[self.pick(draw)].draw(draw) for _ in range(low + draw.below(high - low + 1))]
+        messages = [m for t in turns for m in t.columns.get("messages") or _turn(t.columns)]
+        return Drawn(self.name, {"messages": messages}, tuple(t.prompts[0] for t in turns))
 
 
 class Grammar:
@@ -104,6 +104,9 @@ class Grammar:
                 known = ", ".join(spec["tasks"])
                 raise ConfigError(f"grammar {file}: no task '{name}' ({known}).{nearest(name, spec['tasks'])}")
         self.tasks = [task for task in self.tasks if not only or task.name in only]
+        if any(task.turns for task in self.tasks):
+            for task in self.tasks:
+                task.one_turn = {column for column, _ in task.columns} == {"prompt", "completion"}
         self._pick = weighted_index([task.weight for task in self.tasks])
 
     def draw(self, draw: Draw) -> Drawn:
@@ -163,6 +166,12 @@ def _several(compiler: Compiler, name: str, spec: Any, single: Mapping[str, Task
             raise GrammarError(f"turns: at least 1 is needed, not {turns[0]}")
         weight = _weight(name, spec.get("weight", 1))
         return Task(str(name), weight, turns=turns, of=of, pick=weighted_index([t.weight for t in of]))
+
+
+def _turn(columns: Mapping[str, str]) -> list[dict[str, str]]:
+    """Prompt and completion as one turn of a conversation."""
+    pairs = (("user", columns["prompt"]), ("assistant", columns["completion"]))
+    return [{"role": role, "content": content} for role, content in pairs]
 
 
 def _answers(task: Task) -> bool:
