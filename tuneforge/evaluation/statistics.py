@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -114,31 +115,48 @@ def bootstrap(
         here = aggregate({k: v[rows] for k, v in stats.items()})
         return here if versus is None else here - aggregate({k: v[rows] for k, v in versus.items()})
 
-    members = _members(groups)
     value = difference(slice(None))
-    if len(members) < FEW:
-        return _jackknife(difference, members, value)
+    if not len(groups):
+        return Interval(value, math.nan, math.nan)
+    grouped = _Groups.of(groups)
+    count = len(grouped.sizes)
+    if count < FEW:
+        return _jackknife(difference, grouped, value)
     rng = np.random.default_rng(seed)
-    draws = np.array([difference(_draw(members, rng)) for _ in range(samples)])
+    draws = np.array([difference(grouped.draw(rng)) for _ in range(samples)])
     finite = draws[np.isfinite(draws)]
     if not math.isfinite(value) or not len(finite):
         return Interval(value, math.nan, math.nan)
-    tail = _expanded_tail(len(members))
+    tail = _expanded_tail(count)
     low, high = np.quantile(finite, (tail, 1 - tail))
     return Interval(value, float(low), float(high))
 
 
-def _members(groups: Sequence[str]) -> list[NDArray[np.intp]]:
-    """The row numbers of each group."""
-    _, index = np.unique(np.asarray(groups), return_inverse=True)
-    order = np.argsort(index, kind="stable")
-    return list(np.split(order, np.cumsum(np.bincount(index))[:-1])) if len(order) else []
+@dataclass(frozen=True)
+class _Groups:
+    """Rows sorted by group: group g is `order[starts[g] : starts[g] + sizes[g]]`."""
 
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
+    sizes: NDArray[np.intp]
 
-def _draw(members: Sequence[NDArray[np.intp]], rng: np.random.Generator) -> NDArray[np.intp]:
-    """The rows of as many groups as there are, drawn with replacement."""
-    chosen = rng.integers(0, len(members), len(members))
-    return np.concatenate([members[i] for i in chosen])
+    @classmethod
+    def of(cls, groups: Sequence[str]) -> _Groups:
+        _, index = np.unique(np.asarray(groups), return_inverse=True)
+        sizes = np.bincount(index).astype(np.intp)
+        return cls(np.argsort(index, kind="stable"), np.cumsum(sizes) - sizes, sizes)
+
+    def rows(self, chosen: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The rows of the chosen groups, one group after the other."""
+        sizes = self.sizes[chosen]
+        ends = np.cumsum(sizes)
+        within = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
+        rows: NDArray[np.intp] = self.order[np.repeat(self.starts[chosen], sizes) + within]
+        return rows
+
+    def draw(self, rng: np.random.Generator) -> NDArray[np.intp]:
+        """The rows of as many groups as there are, drawn with replacement."""
+        return self.rows(rng.integers(0, len(self.sizes), len(self.sizes)))
 
 
 def _expanded_tail(n: int) -> float:
@@ -149,13 +167,12 @@ def _expanded_tail(n: int) -> float:
     return 0.5 * math.erfc(math.sqrt(n / degrees) * t / math.sqrt(2))
 
 
-def _jackknife(
-    difference: Callable[[NDArray[np.intp] | slice], float], members: Sequence[NDArray[np.intp]], value: float
-) -> Interval:
+def _jackknife(difference: Callable[[NDArray[np.intp] | slice], float], grouped: _Groups, value: float) -> Interval:
     """Student's t interval over leave-one-group-out values: for a mean it is the ordinary t interval."""
-    count = len(members)
+    count = len(grouped.sizes)
     if count < 2:
         return Interval(value, math.nan, math.nan)
-    left = np.array([difference(np.concatenate([m for j, m in enumerate(members) if j != i])) for i in range(count)])
+    everyone = np.arange(count)
+    left = np.array([difference(grouped.rows(np.delete(everyone, g))) for g in everyone])
     half = T_975[count - 2] * math.sqrt((count - 1) / count * float(((left - left.mean()) ** 2).sum()))
     return Interval(value, value - half, value + half)

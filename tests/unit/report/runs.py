@@ -11,8 +11,8 @@ NASTY = "<script>alert(1)</script> ]]> &amp; <img src=x onerror=alert(2)> \x1b[3
 
 def metric(model: str, value: float, low: float, high: float, versus: str = "", **other: Any) -> dict[str, Any]:
     row = {"model": model, "stage": "", "evaluator": "exact_match", "metric": "exact_match", "set": "test",
-           "split": "test", "role": "target", "protocol": "p", "versus": versus, "value": value, "low": low, "high": high, "n": 500,
-           "higher_is_better": True}  # fmt: skip
+           "split": "test", "role": "target", "protocol": "p", "versus": versus, "value": value, "low": low,
+           "high": high, "n": 500, "higher_is_better": True}  # fmt: skip
     return row | other
 
 
