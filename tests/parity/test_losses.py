@@ -64,6 +64,8 @@ def ours(folder: Path, model: Any, rows: list[Any], order: Any, packing: bool = 
 def agree(trainer: Any, theirs: Any, fitted: Any) -> None:
     history = [line for line in trainer.state.log_history if "loss" in line]
     assert len(history) == len(fitted.history) == STEPS
+    apart = [abs(a["loss"] - b["loss"]) for a, b in zip(history, fitted.history, strict=True)]
+    print(f"largest difference of a loss: {max(apart):.1e}")
     for want, got in zip(history, fitted.history, strict=True):
         assert got["learning_rate"] == pytest.approx(want["learning_rate"], abs=1e-12)
         assert got["loss"] == pytest.approx(want["loss"], abs=1e-5)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
 
 
 class CsvLog(Logger):  # type: ignore[misc]
@@ -38,6 +39,7 @@ class CsvLog(Logger):  # type: ignore[misc]
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The run record holds the configuration."""
 
+    @rank_zero_only  # type: ignore[untyped-decorator]
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Append one line; metrics of a step that was logged before replace everything from there on."""
         row = {"step": str(step or 0)} | {k: str(v) for k, v in metrics.items() if k != "step"}
@@ -51,6 +53,7 @@ class CsvLog(Logger):  # type: ignore[misc]
         else:
             self._rewrite()
 
+    @rank_zero_only  # type: ignore[untyped-decorator]
     def truncate(self, step: int) -> None:
         """Forget lines after `step`: the run resumes there."""
         kept = [r for r in self.rows if int(r["step"]) <= step]

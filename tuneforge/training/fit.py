@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
-import torch.utils.deterministic as memory
 from torch.nn import Module
 
 from tuneforge.errors import ConfigError, DataRefused, TuneForgeError
@@ -167,6 +166,7 @@ def _continue_logs(trainer: pl.Trainer, step: int) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Lightning without its advertising, banners and advice; what it sets for the whole process is put back."""
+    memory: Any = torch.utils.deterministic
     deterministic, filled = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     memory.fill_uninitialized_memory = False  # it writes NaN into every new tensor, which results do not need
     names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
