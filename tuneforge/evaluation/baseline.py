@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.components import Context, Evaluator
+from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.lm import HFLM, row_key
 from tuneforge.evaluation.measure import PROMPTED, Measured, measure
@@ -65,6 +66,7 @@ def choose_prompt(
     sources each gives a candidate, because replayed rows are no examples of the job. Strategies that ask
     nothing (clm, preferences) have only the base. Shots are seeded, and are never held-out rows.
     """
+    _check_metric(run, evaluators)
     if run.strategy.record not in ASKED:
         return Choice(
             base, ZERO_SHOT, f"the base itself: strategy {run.strategy.name} asks nothing that a prompt could"
@@ -81,6 +83,15 @@ def choose_prompt(
         context.note(reason)
         return Choice(lm, name, reason)
     return _best(run, {ZERO_SHOT: base, **candidates}, key, evaluators[key], rows, context)
+
+
+def _check_metric(run: Run, evaluators: Mapping[str, Evaluator]) -> None:
+    """ConfigError, before anything is trained, for a gate.metric that no evaluator reports."""
+    known = [f"{key}.{metric.name}" for key, e in evaluators.items() for metric in e.metrics]
+    wanted = run.gate.metric
+    if wanted and wanted not in known and wanted not in [name.split(".")[-1] for name in known]:
+        listed = ", ".join(known) or "no evaluator"
+        raise ConfigError(f"gate.metric={wanted}: not reported by {listed}.{nearest(wanted, known)}")
 
 
 def _validation(run: Run, evaluators: Mapping[str, Evaluator], held_out: Sequence[HeldOut]) -> tuple[str, list[Row]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,10 @@ POOLED = "*"
 """The set of rows that stand for all target sets together."""
 
 
+PAIRS = (("tuned", PROMPTED), ("tuned", "base"))
+"""Differences that a run reports."""
+
+
 @dataclass(frozen=True)
 class Table:
     """The variants of one evaluator on one set, or on all target sets together."""
@@ -31,18 +35,20 @@ class Table:
     cells: Mapping[str, Cell]
 
 
-def rows(run: Run, measured: Measured, stage: str = "") -> list[dict[str, Any]]:
+def rows(
+    run: Run, measured: Measured, stage: str = "", pairs: Sequence[tuple[str, str]] = PAIRS
+) -> list[dict[str, Any]]:
     """Metric rows in the order of evaluators, sets and metrics.
 
-    Each variant has a row with `versus` empty. Differences (`model` minus `versus`, paired by row) stand for
-    tuned against prompted and tuned against base. Where several target sets share an evaluator, further rows
+    Each variant has a row with `versus` empty. `pairs` names the differences (`model` minus `versus`, paired by
+    row): tuned against prompted and tuned against base. Where several target sets share an evaluator, further rows
     with set `*` pool them.
     """
     found = []
     for table in _tables(measured):
         evaluator = measured.evaluators[table.place.evaluator]
         for metric in evaluator.metrics:
-            for model, versus, interval in _intervals(table, evaluator, metric, run.seed):
+            for model, versus, interval in _intervals(table, evaluator, metric, run.seed, pairs):
                 found.append(
                     {
                         "model": model,
@@ -92,7 +98,9 @@ def _joined(cells: list[tuple[str, Cell]]) -> Cell:
     return Cell(stats, [f"{name}/{group}" for name, cell in cells for group in cell.groups])
 
 
-def _intervals(table: Table, evaluator: Evaluator, metric: Metric, seed: int) -> Iterator[tuple[str, str, Interval]]:
+def _intervals(
+    table: Table, evaluator: Evaluator, metric: Metric, seed: int, pairs: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, str, Interval]]:
     share = _is_share(evaluator, metric, table)
     of = _aggregate(evaluator, metric)
     for model, cell in table.cells.items():
@@ -100,19 +108,15 @@ def _intervals(table: Table, evaluator: Evaluator, metric: Metric, seed: int) ->
             yield model, "", proportion(cell.stats[metric.name], cell.groups)
         else:
             yield model, "", bootstrap(cell.stats, of, cell.groups, seed)
-    tuned = table.cells.get("tuned")
-    for versus in (PROMPTED, "base"):
-        if tuned is None or versus not in table.cells:
+    for model, versus in pairs:
+        if model not in table.cells or versus not in table.cells:
             continue
-        other = table.cells[versus]
+        one, other = table.cells[model], table.cells[versus]
         if share:
-            yield (
-                "tuned",
-                versus,
-                proportion_difference(tuned.stats[metric.name], other.stats[metric.name], tuned.groups),
-            )
+            found = proportion_difference(one.stats[metric.name], other.stats[metric.name], one.groups)
         else:
-            yield "tuned", versus, bootstrap(tuned.stats, of, tuned.groups, seed, other.stats)
+            found = bootstrap(one.stats, of, one.groups, seed, other.stats)
+        yield model, versus, found
 
 
 def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:

@@ -178,6 +178,14 @@ def test_the_prompt_is_never_chosen_on_test_rows(base: HFLM, tmp_path: Path) -> 
     assert asks_nothing.lm is base
 
 
+def test_a_wrong_gate_metric_is_refused_before_training(base: HFLM, tmp_path: Path) -> None:
+    run = subjects.run(metric="exact_mach")
+    with pytest.raises(ConfigError, match=r"gate.metric=exact_mach: not reported by .*Did you mean"):
+        choose_prompt(run, base, EVALUATORS, [], [], subjects.context(run, tmp_path))
+    run.gate.metric = "bits_per_byte"
+    assert choose_prompt(run, base, EVALUATORS, [], [], subjects.context(run, tmp_path)).lm is base
+
+
 def test_shots_of_each_source_are_tried(base: HFLM, tmp_path: Path) -> None:
     from dataclasses import replace
 
