@@ -48,8 +48,8 @@ class Sft(Strategy):
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
+        from tuneforge.training.collate import IGNORE
         from tuneforge.training.literal import RenderError
-        from tuneforge.training.objective import labelled
         from tuneforge.training.render import answers
 
         found: list[Encoded | RenderError] = []
@@ -58,7 +58,7 @@ class Sft(Strategy):
                 found.append(row)
                 continue
             start = row.cut if self.loss_on is LossOn.completion else 0
-            found.append(labelled(row.ids, [i >= start for i in range(len(row.ids))]))
+            found.append(Encoded({"input_ids": row.ids, "labels": [IGNORE] * start + row.ids[start:]}))
         return found
 
     def trained_texts(self, columns: Mapping[str, Any], part: str = "") -> Sequence[str] | None:

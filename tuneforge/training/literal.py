@@ -70,11 +70,12 @@ class Literals:
 
     def found(self, messages: Sequence[Mapping[str, Any]], tools: Any = None) -> bool:
         """Whether any text of the row spells a control token."""
-        return any(
-            pattern.search(text)
-            for value, pattern in [*((m, self._for(m)) for m in messages), (tools, self.control)]
-            for text in _texts(value)
-        )
+        for message in messages:
+            pattern = self._for(message)
+            for name, value in message.items():
+                if name not in _NO_TEXT and _spells(value, pattern):
+                    return True
+        return tools is not None and _spells(tools, self.control)
 
     def _for(self, message: Mapping[str, Any]) -> re.Pattern[str]:
         return self.special if message.get("role") == "assistant" else self.control
@@ -120,6 +121,15 @@ class Literals:
             text, add_special_tokens=False, split_special_tokens=split, return_offsets_mapping=self.tokenizer.is_fast
         )
         return Tokens(list(coded["input_ids"]), list(coded.get("offset_mapping") or []))
+
+
+_NO_TEXT = ("role", "weight")
+
+
+def _spells(value: Any, pattern: re.Pattern[str]) -> bool:
+    if isinstance(value, str):
+        return pattern.search(value) is not None
+    return any(pattern.search(text) for text in _texts(value))
 
 
 def _pattern(strings: set[str]) -> re.Pattern[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.conversation import as_messages, split
 from tuneforge.rows import Row
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "RenderError", "Rendered", "answer_ids", "answers", "plain", "prompt_ids", "render", "stop_ids"]
 
-T = TypeVar("T")
+LEAN = {"return_attention_mask": False, "return_token_type_ids": False, "verbose": False}
+"""What a batched call leaves out: masks that nobody reads, and a warning about lengths that we judge ourselves."""
 
 
 class Rendered(NamedTuple):
@@ -156,7 +157,7 @@ def _tokenise(texts: Sequence[Text | RenderError], of: Chat, affixes: bool = Fal
     whole = [i for i, t in enumerate(texts) if isinstance(t, Text) and not t.pair]
     found: list[Rendered | RenderError] = [t if isinstance(t, RenderError) else _PENDING for t in texts]
     if whole:
-        coded = of.tokenizer([texts[i].text for i in whole], add_special_tokens=affixes, verbose=False)  # type: ignore[union-attr]
+        coded = of.tokenizer([texts[i].text for i in whole], add_special_tokens=affixes, **LEAN)  # type: ignore[union-attr]
         for n, i in enumerate(whole):
             ids = coded["input_ids"][n]
             mask = _mask(coded, n, len(ids), texts[i].spans)  # type: ignore[union-attr]
