@@ -20,6 +20,8 @@ class Compiler:
         self.compiled: dict[str, Expression] = {}
         self.path: list[str] = []
         """Slots being compiled, outermost first."""
+        self.used: set[str] = set()
+        """Names that something refers to."""
         self.where: list[str] = []
         """Place in the grammar being compiled, outermost first."""
 
@@ -105,6 +107,8 @@ class Compiler:
         return value
 
     def named(self, name: str, bound: set[str]) -> Expression:
+        """What is bound under the name, else the slot. Raises GrammarError where there is neither."""
+        self.used.add(f"let {name}" if name in bound else name)
         if name in bound:
             return lambda draw: draw.bound[name]
         if name in self.slots:

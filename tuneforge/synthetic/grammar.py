@@ -107,6 +107,8 @@ class Grammar:
         if any(task.turns for task in self.tasks):
             for task in self.tasks:
                 task.one_turn = {column for column, _ in task.columns} == {"prompt", "completion"}
+        self.unused = [name for name in slots if name not in compiler.used]
+        """Slots that no task and no other slot refers to."""
         self._pick = weighted_index([task.weight for task in self.tasks])
 
     def draw(self, draw: Draw) -> Drawn:
@@ -140,6 +142,10 @@ def _single(compiler: Compiler, name: str, spec: Any) -> Task:
                 with compiler.at(column):
                     task.columns.append((column, _template(compiler, spec[column], bound)))
         _complete({column for column, _ in task.columns})
+        for key in bound:
+            if f"let {key}" not in compiler.used:
+                raise GrammarError(f"let '{key}' is used nowhere; use {{{key}}} or remove it")
+        compiler.used -= {f"let {key}" for key in bound}
     return task
 
 

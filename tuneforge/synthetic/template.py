@@ -73,6 +73,8 @@ class Template(Generator):
         from tuneforge.synthetic.grammar import load
 
         grammar = load(self.grammar, self.tasks)
+        if context and grammar.unused:
+            context.note(f"synthetic {grammar.file}: slots used nowhere: {', '.join(grammar.unused)}")
         repeated = 0
         for line, (drawn, repeats) in enumerate(self._draws(grammar, seed), start=1):
             repeated += repeats

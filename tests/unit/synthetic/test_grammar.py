@@ -109,6 +109,7 @@ def test_a_conversation_draws_its_turns_from_other_tasks(tmp_path: Path) -> None
         ("tasks: {t: {let: {a: {pick: w, m: 2}}, prompt: p, completion: c}}", ["pick", "unknown option 'm'", "n"]),
         ("tasks: {t: {let: {a: {number: [5, 1]}}, prompt: p, completion: c}}", ["number", "[5, 1]"]),
         ("tasks: {t: {let: {a: {item: [a]}}, prompt: p, completion: c}}", ["item", "'at' is missing"]),
+        ("tasks: {t: {let: {a: x}, prompt: p, completion: c}}", ["task 't'", "let 'a' is used nowhere"]),
         ("tasks: {t: {let: {a: {}}, prompt: p, completion: c}}", ["let 'a'", "empty mapping"]),
         ("tasks: {t: {promt: p, completion: c}}", ["task 't'", "unknown key 'promt'", "'prompt'"]),
         ("tasks: {t: {prompt: p}}", ["task 't'", "prompt + completion"]),
@@ -138,12 +139,21 @@ def test_a_mistake_names_file_place_and_cure(tmp_path: Path, text: str, parts: l
         ("slots: {r: [{a: x}]}\n" + TASK % "{r}", "write {name.field}"),
         ("slots: {r: [{a: x}]}\n" + TASK % "{r.b}", "no field 'b' (fields: a)"),
         ("slots: {r: [x]}\n" + TASK % "{r.b}", "it is no record"),
-        ("slots: {r: [x]}\ntasks: {t: {let: {w: {pick: r, n: 2}}, prompt: p, completion: c}}", "no 2 different values"),
-        ("slots: {r: [x]}\ntasks: {t: {let: {w: {other: r, than: x}}, prompt: p, completion: c}}", "other than 'x'"),
-        ("tasks: {t: {let: {w: {sum: [a]}}, prompt: p, completion: c}}", "sum needs numbers"),
-        ("tasks: {t: {let: {w: {sort: a}}, prompt: p, completion: c}}", "sort needs a list"),
-        ("tasks: {t: {let: {w: {item: [a], at: 3}}, prompt: p, completion: c}}", "item 3 of 1"),
-        ("tasks: {t: {let: {w: {compare: [1, a], more: m, less: l, equal: e}}, prompt: p, completion: c}}", "types"),
+        (
+            "slots: {r: [x]}\ntasks: {t: {let: {w: {pick: r, n: 2}}, prompt: '{w}', completion: c}}",
+            "no 2 different values",
+        ),
+        (
+            "slots: {r: [x]}\ntasks: {t: {let: {w: {other: r, than: x}}, prompt: '{w}', completion: c}}",
+            "other than 'x'",
+        ),
+        ("tasks: {t: {let: {w: {sum: [a]}}, prompt: '{w}', completion: c}}", "sum needs numbers"),
+        ("tasks: {t: {let: {w: {sort: a}}, prompt: '{w}', completion: c}}", "sort needs a list"),
+        ("tasks: {t: {let: {w: {item: [a], at: 3}}, prompt: '{w}', completion: c}}", "item 3 of 1"),
+        (
+            "tasks: {t: {let: {w: {compare: [1, a], more: m, less: l, equal: e}}, prompt: '{w}', completion: c}}",
+            "types",
+        ),
     ],
 )
 def test_a_mistake_found_while_drawing_names_the_task(tmp_path: Path, text: str, part: str) -> None:

@@ -80,6 +80,14 @@ def test_prompts_come_once_and_repeats_are_counted(tmp_path: Path) -> None:
         generate(Template(grammar=str(path), count=4))
 
 
+def test_unused_slots_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "few.yaml"
+    path.write_text(FEW.replace("]}", "], spare: [d]}"), encoding="utf-8")
+    assert generate(Template(grammar=str(path), count=1))[1] == [f"synthetic {path}: slots used nowhere: spare"]
+    for bundled in ("general", "helpdesk"):
+        assert not any("nowhere" in note for note in generate(Template(grammar=bundled, count=1))[1])
+
+
 @pytest.mark.parametrize("grammar", ["general", "helpdesk"])
 def test_parts_share_no_prompt_whatever_the_seed(grammar: str) -> None:
     made = {part: prompts(generate(Template(grammar=grammar, count=1500, part=part), seed=i)[0])
