@@ -19,8 +19,8 @@ import yaml
 from tests.plugins.workshop import ROOT, Workshop, call, tuneforge
 from tuneforge import cli, commands, completion, composition, describe, hookspecs, plugins, saved
 from tuneforge.complaints import FAMILIAR
-from tuneforge.components import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS
 from tuneforge.composition import compose_config
+from tuneforge.kinds import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS
 from tuneforge.plugins import Catalogue
 from tuneforge.settings import Run
 

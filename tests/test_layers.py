@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 import tuneforge
-from tuneforge.components import KINDS
+from tuneforge.kinds import KINDS
 
 PACKAGE = Path(tuneforge.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "files"),
     ("rows", "conversation"),
+    ("protocols",),
     ("components",),
-    ("hookspecs",),
+    ("kinds", "hookspecs"),
     ("plugins",),
     ("settings", "describe"),
-    ("choices", "complaints"),
+    ("choices", "complaints", "refusals"),
+    ("experiments",),
     ("composition", "saved", "context"),
     (*KINDS, "training", "preparation", "evaluation", "report"),
     ("builtins",),

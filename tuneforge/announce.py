@@ -41,7 +41,9 @@ def model(run: Run, loaded: Loaded) -> str:
     size = sum(p.numel() for p in loaded.model.parameters())
     kind = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
     path = getattr(run.model, "path", "") or run.model.name
-    text = f"{path}   {_millions(size)} parameters, {kind}     strategy {run.strategy.name}   adapter {run.adapter.name}"
+    text = (
+        f"{path}   {_millions(size)} parameters, {kind}     strategy {run.strategy.name}   adapter {run.adapter.name}"
+    )
     say("model", text)
     return text
 
@@ -51,16 +53,18 @@ def defaults(run: Run, notes: Sequence[str]) -> None:
     chosen = list(notes)
     if run.optimizer.learning_rate is None:
         factors = [f"{run.strategy.name} {run.strategy.learning_rate:g}"]
-        factors += [f"{part.name} {part.learning_rate_factor:g}" for part in (run.adapter, run.model) if part.learning_rate_factor != 1]
+        parts = [part for part in (run.adapter, run.model) if part.learning_rate_factor != 1]
+        factors += [f"{part.name} {part.learning_rate_factor:g}" for part in parts]
         chosen.append(f"optimizer.learning_rate={run.learning_rate:g} ({' x '.join(factors)})")
-    chosen.append(f"trainer.max_epochs={run.trainer.max_epochs}" if run.trainer.max_steps < 1 else f"trainer.max_steps={run.trainer.max_steps}")
+    limit = "max_epochs" if run.trainer.max_steps < 1 else "max_steps"
+    chosen.append(f"trainer.{limit}={getattr(run.trainer, limit)}")
     say("in force", "  ".join(chosen))
 
 
 def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
     """Where the loss is, whether turns end, how full packs are, what it will cost."""
     heading("Proof")
-    packing = f"packing {proof.fill:.1%} full" if proof.packing else f"no packing: {proof.packing_reason}"
+    packing = f"packing {proof.fill:.1%} full" if proof.packed else f"no packing: {proof.packing_reason}"
     say(
         "mask",
         f"loss on {proof.loss_share:.1%} of {proof.tokens:,} tokens; stop token {proof.stop_token} trained in "
@@ -68,7 +72,9 @@ def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
     )
     for shown in proof.preview[:1]:
         say("row", f"{shown['place']}  {_short(shown['text'])}      [[ ]] = loss")
-    say("plan", f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.seconds)} of training")
+    say(
+        "plan", f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.planned_seconds)} of training"
+    )
 
 
 def baseline(choice: Choice) -> None:
@@ -78,9 +84,11 @@ def baseline(choice: Choice) -> None:
 
 def trained(fitted: Fitted, proof: Proof) -> None:
     """What training took, against the plan."""
-    planned = f", planned {seconds(proof.seconds)}" if not fitted.resumed_from else f", resumed after step {fitted.resumed_from}"
+    took = f"{fitted.steps:,} steps in {seconds(fitted.seconds)}"
+    after = f"resumed after step {fitted.resumed_from}"
+    planned = after if fitted.resumed_from else f"planned {seconds(proof.planned_seconds)}"
     skipped = f"; {fitted.skipped_windows} steps skipped: no loss in them" if fitted.skipped_windows else ""
-    heading("Trained", f"{fitted.steps:,} steps in {seconds(fitted.seconds)}{planned}; {fitted.loss_tokens:,} loss-carrying tokens{skipped}")
+    heading("Trained", f"{took}, {planned}; {fitted.loss_tokens:,} loss-carrying tokens{skipped}")
 
 
 def result(table: Any, verdict: Verdict, gate: str) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tuneforge.components import HELD_OUT_GROUPS, DataSource
+from tuneforge.components import DataSource
 from tuneforge.errors import ConfigError
+from tuneforge.kinds import HELD_OUT_GROUPS
 from tuneforge.plugins import Catalogue
 
 PATH_GROUPS = ("model", "data", *HELD_OUT_GROUPS)
@@ -84,7 +85,9 @@ class PathChoices:
         return "/" in text or "." in text or text.startswith("~") or exists
 
     def _model(self, text: str) -> PathChoice:
-        return PathChoice("model", "path_model", "model", self.catalogue.component("model/hf"), os.path.expanduser(text))
+        return PathChoice(
+            "model", "path_model", "model", self.catalogue.component("model/hf"), os.path.expanduser(text)
+        )
 
     def _suffixes(self) -> dict[str, type]:
         sources = [c for ref, c in sorted(self.catalogue.components.items()) if ref.startswith("data/")]

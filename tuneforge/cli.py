@@ -30,7 +30,8 @@ HELP = {
     "run": "tuneforge run [FILE.yaml] [KEY=VALUE…]\n\n  tuneforge strategy=dpo\n  tuneforge my.yaml seed=2\n"
     "  tuneforge resume=outputs/latest\n  tuneforge --from outputs/latest seed=2\n"
     "  tuneforge -m strategy=lora adapter.r=4,16 seed=1,2",
-    "check": "tuneforge check [RUN | FILE.yaml] [KEY=VALUE…]\n\nReads the data, proves mask, packing and leakage, plans time; trains nothing.",
+    "check": "tuneforge check [RUN | FILE.yaml] [KEY=VALUE…]\n\n"
+    "Reads the data, proves mask, packing and leakage, plans time; trains nothing.",
     "evaluate": "tuneforge evaluate MODEL… [KEY=VALUE…]\n\n  tuneforge evaluate outputs/latest\n"
     "  tuneforge evaluate ./adapter ./base test=test.jsonl evaluator=exact_match",
     "plugins": "tuneforge plugins [list | show GROUP/NAME | check]",

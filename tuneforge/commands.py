@@ -44,7 +44,11 @@ def start(overrides: Sequence[str], file: str | None, config_dirs: Sequence[str]
     resumed = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if resumed and resumed[-1] not in ("", "null"):
         return _resume(Path(resumed[-1]), [o for o in overrides if not o.startswith("resume=")], file or source)
-    composed = _repeat(Path(source), overrides, file) if source else compose_config(overrides, file=file, config_dirs=config_dirs)
+    composed = (
+        _repeat(Path(source), overrides, file)
+        if source
+        else compose_config(overrides, file=file, config_dirs=config_dirs)
+    )
     facts = _facts("run", composed) | ({"lineage": {"from": source}} if source else {})
     return _execute(composed, facts)
 
@@ -104,7 +108,7 @@ def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
     before = record.read_record(folder)
     _apply(config, overrides)
     if before["status"] == "finished" and not overrides:
-        raise ConfigError(f"resume={folder}: the run is finished; raise trainer.max_steps or trainer.max_epochs to train on")
+        raise ConfigError(f"resume={folder}: the run is finished; to train on, raise {' or '.join(RESUMABLE[:2])}")
     composed = Composed(config, dict(types), before.get("choices", {}), before.get("overrides", []))
     if overrides:
         saved.save(folder, composed)
@@ -115,7 +119,8 @@ def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
 
     kept = ("command", "overrides", "choices", "lineage", "data")
     facts = {k: before[k] for k in kept if k in before}
-    execute(run, folder, facts | {"resumed": [*before.get("resumed", []), {"status": before["status"], "with": list(overrides)}]})
+    facts["resumed"] = [*before.get("resumed", []), {"status": before["status"], "with": list(overrides)}]
+    execute(run, folder, facts)
     return 0
 
 
@@ -137,7 +142,7 @@ def _apply(config: DictConfig, overrides: Sequence[str]) -> None:
     OmegaConf.set_struct(config, True)
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.startswith(("+", "~")) or "." not in key and key in plugins.GROUPS:
+        if key.startswith(("+", "~")) or ("." not in key and key in plugins.GROUPS):
             raise ConfigError(f"{override}: a saved run's choices cannot change, only values such as seed=2")
         try:
             OmegaConf.update(config, key, OmegaConf.from_dotlist([f"v={value}"]).v)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from omegaconf.errors import OmegaConfBaseException
 
-from tuneforge.components import KINDS, SEVERAL
 from tuneforge.errors import ConfigError, nearest
+from tuneforge.kinds import KINDS, SEVERAL
 from tuneforge.plugins import GROUPS, Catalogue
 from tuneforge.settings import Run
 
@@ -100,7 +100,8 @@ def _other_owner(key: str, catalogue: Catalogue) -> str:
         for ref, cls in catalogue.components.items()
         if ref.startswith(f"{home}/") and rest[-1] in {f.name for f in dataclasses.fields(cls)}
     ]
-    return f" Chosen is another {group}; the field belongs to {', '.join(f'{group}={o}' for o in owners)}." if owners else ""
+    names = ", ".join(f"{group}={owner}" for owner in owners)
+    return f" Chosen is another {group}; the field belongs to {names}." if owners else ""
 
 
 def unknown_option(group: str, option: str, catalogue: Catalogue) -> ConfigError:

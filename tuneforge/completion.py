@@ -18,7 +18,10 @@ SCRIPTS = {
 }
 complete -F _tuneforge tuneforge
 """,
-    "zsh": """_tuneforge() { local -a found; found=(${(f)"$(tuneforge --complete "$PREFIX" 2>/dev/null)"}); compadd -S '' -a found; _files; }
+    "zsh": """_tuneforge() {
+    local -a found; found=(${(f)"$(tuneforge --complete "$PREFIX" 2>/dev/null)"})
+    compadd -S '' -a found; _files
+}
 compdef _tuneforge tuneforge
 """,
     "fish": "complete -c tuneforge -a '(tuneforge --complete (commandline -ct) 2>/dev/null)'\n",

@@ -9,14 +9,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from tuneforge.protocols import LM as LM
+from tuneforge.protocols import Context as Context
+from tuneforge.protocols import Step as Step
 from tuneforge.rows import Answer, Encoded, Kept, Loaded, Loss, Metric, Rejected, Request, Row, Stage, Stats
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
     from numpy import ndarray
-    from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer as TorchOptimizer
     from torch.optim.lr_scheduler import LRScheduler
@@ -24,79 +26,6 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-
-
-class LM(Protocol):
-    """One variant (base, prompted or tuned) of the model under evaluation.
-
-    It applies its own prompt and template, batches by length, and caches per row.
-    """
-
-    variant: str
-
-    def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
-        """Greedy answers to the rows' prompts, in the order of the rows."""
-        ...
-
-    def log_probs(self, rows: Sequence[Row], column: str) -> ndarray:
-        """(n, 3) float64: summed log-probability in nats, tokens and UTF-8 bytes of `column` given the prompt."""
-        ...
-
-    def predict(self, rows: Sequence[Row]) -> ndarray:
-        """(n, labels) float64 probabilities of a classification head."""
-        ...
-
-    def embed(self, texts: Sequence[str]) -> ndarray:
-        """(n, d) float32 embeddings."""
-        ...
-
-    def reward(self, rows: Sequence[Row], column: str) -> ndarray:
-        """(n,) float64 rewards of `column` from a reward head."""
-        ...
-
-
-class Step(Protocol):
-    """What a strategy may ask of the training step."""
-
-    def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
-        """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
-        ...
-
-    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
-        """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
-        ...
-
-    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
-        """n sampled continuations per prompt, for on-policy strategies."""
-        ...
-
-
-class Context(Protocol):
-    """What a component may ask of the run. It grows; signatures do not change."""
-
-    run: Run
-    seed: int
-    folder: Path
-    """The run directory."""
-    cache: Path
-    """A directory shared by runs; anything in it may be deleted."""
-    labels: Sequence[str]
-
-    def teacher(self, name: str) -> Teacher:
-        """The configured teacher of that key; ConfigError with the nearest name otherwise."""
-        ...
-
-    def evaluator(self, name: str) -> Evaluator:
-        """The configured evaluator of that key, as a reward or verifier."""
-        ...
-
-    def note(self, text: str, **numbers: float) -> None:
-        """Say something that the user must see: terminal, run.json and report."""
-        ...
-
-    def progress(self, items: Iterable[Any], text: str) -> Iterator[Any]:
-        """Iterate with a progress bar on a terminal, silently elsewhere."""
-        ...
 
 
 @dataclass(kw_only=True)
@@ -424,44 +353,3 @@ class Logger(Component):
     def build(self, context: Context) -> LightningLogger:
         """A Lightning logger."""
         raise NotImplementedError
-
-
-KINDS: dict[str, type[Component]] = {
-    "model": Model,
-    "data": DataSource,
-    "transform": Transform,
-    "synthetic": Generator,
-    "teacher": Teacher,
-    "strategy": Strategy,
-    "adapter": Adapter,
-    "optimizer": Optimizer,
-    "scheduler": Scheduler,
-    "evaluator": Evaluator,
-    "program": Program,
-    "logger": Logger,
-    "exporter": Exporter,
-}
-"""Group in the config → base class that its components extend."""
-
-HELD_OUT_GROUPS = ("validation", "test")
-"""Groups that offer the same components and presets as `data`."""
-
-SEVERAL = ("data", "validation", "test", "transform", "synthetic", "teacher", "evaluator", "logger", "exporter")
-"""Groups in which several options may be chosen."""
-
-REQUIRED_METHODS: dict[str, tuple[str, ...]] = {
-    "model": ("config", "load"),
-    "data": ("read",),
-    "transform": ("apply",),
-    "synthetic": ("generate",),
-    "teacher": ("complete",),
-    "strategy": ("encode", "loss"),
-    "adapter": ("apply", "save", "load", "merge"),
-    "optimizer": ("build",),
-    "scheduler": ("build",),
-    "evaluator": (),
-    "program": ("stages",),
-    "logger": ("build",),
-    "exporter": ("export",),
-}
-"""Methods without which a class of the group is refused; an evaluator needs `score` or `measure`."""

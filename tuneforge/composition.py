@@ -7,16 +7,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -24,14 +23,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tuneforge import plugins
 from tuneforge.choices import PathChoices
-from tuneforge.complaints import ROOT_KEYS, readable, unknown_key, unknown_option
-from tuneforge.components import HELD_OUT_GROUPS, KINDS, SEVERAL
+from tuneforge.complaints import ROOT_KEYS, readable, unknown_key
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.plugins import GROUPS, YAML_GROUPS, Catalogue
+from tuneforge.experiments import job
+from tuneforge.kinds import HELD_OUT_GROUPS, KINDS, SEVERAL
+from tuneforge.plugins import YAML_GROUPS, Catalogue
+from tuneforge.refusals import refuse_overrides, user_folder
 from tuneforge.settings import Run
-
-DEFAULT_JOB = "helpdesk"
-"""The experiment that runs when the command names no data, file or experiment."""
 
 
 @dataclass
@@ -53,7 +51,7 @@ class Composed:
         return Run.from_config(self.config, self.types)
 
 
-class _SearchPath(SearchPathPlugin):  # type: ignore[misc]
+class _SearchPath(SearchPathPlugin):
     """Puts the config folders of plugins and of the user behind the shipped one."""
 
     directories: tuple[Path, ...] = ()
@@ -82,15 +80,15 @@ def compose_config(
     catalogue = catalogue or plugins.load()
     catalogue.require_sound()
     paths = PathChoices(catalogue)
-    folders = [_user_folder(Path(d), catalogue) for d in config_dirs]
+    folders = [user_folder(Path(d), catalogue) for d in config_dirs]
     arguments = [paths.in_override(o) for o in overrides]
     parsed = _parse(arguments)
-    _refuse_overrides(parsed, catalogue, folders)
+    refuse_overrides(parsed, catalogue, folders)
     store = ConfigStore.instance()
     saved = dict(store.repo)
     try:
         _register(store, catalogue)
-        arguments, notes = _job(arguments, parsed, file, paths, catalogue, folders, store)
+        arguments, notes = job(arguments, parsed, file, paths, catalogue, folders, store)
         _store_paths(store, paths)
         config = _compose(arguments, catalogue, folders)
     finally:
@@ -135,41 +133,6 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
     return parsed
 
 
-def _refuse_overrides(parsed: Sequence[Override], catalogue: Catalogue, folders: Sequence[Path]) -> None:
-    """What Hydra would merge, invent or execute without a word."""
-    for override in parsed:
-        text, key = override.input_line or "", override.key_or_group
-        if "_target_" in text:
-            raise ConfigError(f"{text}: '_target_' is refused; a config can only name installed components")
-        root = key.split(".")[0]
-        if root == "hydra":
-            raise ConfigError(f"{key}: Hydra's own settings are not used here; see --config-dir and -m")
-        if root not in ROOT_KEYS and root not in GROUPS:
-            raise unknown_key(key, sorted({*ROOT_KEYS, *GROUPS}), catalogue)
-        if key in GROUPS and not override.is_delete() and not override.is_sweep_override():
-            _refuse_choice(key, override.value(), catalogue, folders)
-
-
-def _refuse_choice(group: str, value: Any, catalogue: Catalogue, folders: Sequence[Path]) -> None:
-    if isinstance(value, list) and group not in SEVERAL:
-        raise ConfigError(f"{group}={value}: choose one; several {group} would be merged into one without a word")
-    options = {*catalogue.options(group), *(p.stem for f in folders for p in f.glob(f"{group}/*.yaml"))}
-    for option in value if isinstance(value, list) else [value]:
-        if option is not None and str(option) not in options and not str(option).startswith("path_"):
-            raise unknown_option(group, str(option), catalogue)
-
-
-def _user_folder(folder: Path, catalogue: Catalogue) -> Path:
-    """A --config-dir, refused where a file in it bears the name of an installed option."""
-    if not folder.is_dir():
-        raise ConfigError(f"--config-dir {folder}: no such folder")
-    for path in sorted(folder.glob("*/*.yaml")):
-        reference = f"{path.parent.name}/{path.stem}"
-        if reference in catalogue.owners:
-            raise ConfigError(f"{path}: '{reference}' is shipped by {catalogue.owners[reference]}; rename the file")
-    return folder.resolve()
-
-
 def withdraw_unusable(catalogue: Catalogue) -> None:
     """Take out components with a field that a config cannot hold, or one plugin's would end every command."""
     for reference, cls in list(catalogue.components.items()):
@@ -201,90 +164,6 @@ def _store_paths(store: ConfigStore, paths: PathChoices) -> None:
         node = OmegaConf.structured(choice.component)
         node.path = choice.path
         store.store(group=choice.group, name=choice.option, node=node, package=choice.package, provider="tuneforge")
-
-
-def _job(
-    arguments: list[str],
-    parsed: Sequence[Override],
-    file: str | Path | None,
-    paths: PathChoices,
-    catalogue: Catalogue,
-    folders: Sequence[Path],
-    store: ConfigStore,
-) -> tuple[list[str], list[str]]:
-    """The experiment in force: the user's file, the one named, or the default job while no data is named."""
-    named = [o for o in parsed if o.key_or_group == "experiment"]
-    if file is not None:
-        if named:
-            raise ConfigError(f"{file} and {named[0].input_line}: name one of them; a file is used as the experiment")
-        option = _store_yaml(store, Path(file), paths)
-        return [f"experiment={option}", *arguments], []
-    if named:
-        return _named_experiment(arguments, named[-1], paths, catalogue, folders, store), []
-    if any(o.key_or_group == "data" and o.type is OverrideType.CHANGE for o in parsed):
-        untouched = [g for g in HELD_OUT_GROUPS if g not in {o.key_or_group for o in parsed}]
-        return arguments, [f"{g}=share" for g in untouched]
-    return [f"experiment={DEFAULT_JOB}", *arguments], []
-
-
-def _named_experiment(
-    arguments: list[str],
-    override: Override,
-    paths: PathChoices,
-    catalogue: Catalogue,
-    folders: Sequence[Path],
-    store: ConfigStore,
-) -> list[str]:
-    """An experiment whose defaults name paths is stored with those paths as options."""
-    name = str(override.value())
-    files = [f / "experiment" / f"{name}.yaml" for f in (*catalogue.config_dirs, *folders)]
-    path = next((f for f in files if f.is_file()), None)
-    if path is None:
-        return arguments
-    defaults = _read_yaml(path).get("defaults") or []
-    if paths.in_defaults(defaults) == defaults:
-        return arguments
-    option = _store_yaml(store, path, paths)
-    return [f"experiment={option}" if a == override.input_line else a for a in arguments]
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: a config file holds key: value pairs, found {type(content).__name__}")
-    return content
-
-
-def _store_yaml(store: ConfigStore, path: Path, paths: PathChoices) -> str:
-    """Store a YAML file as an experiment with its path choices resolved; returns the option's name."""
-    if not path.is_file():
-        known = [str(p) for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-        raise ConfigError(f"{path}: no such file.{nearest(str(path), known)}")
-    content = _read_yaml(path)
-    if "_target_" in path.read_text(encoding="utf-8"):
-        raise ConfigError(f"{path}: '_target_' is refused; a config can only name installed components")
-    stray = [k for k in content if k not in ROOT_KEYS and k not in GROUPS and k != "defaults"]
-    if stray:
-        raise unknown_key(str(stray[0]), sorted({*ROOT_KEYS, *GROUPS}), paths.catalogue, f"{path}: ")
-    defaults = paths.in_defaults(content.get("defaults") or [])
-    for entry in defaults:
-        for key, value in entry.items() if isinstance(entry, dict) else ():
-            group = key.removeprefix("override ").strip().lstrip("/").split("@")[0]
-            if group in GROUPS and value is not None:
-                _refuse_choice(group, value, paths.catalogue, ())
-    option = f"path_{re.sub(r'[^A-Za-z0-9_]', '_', path.stem)}"
-    node = {**content, "defaults": [*defaults, *([] if "_self_" in defaults else ["_self_"])]}
-    store.store(group="experiment", name=option, node=node, package="_global_", provider=str(path))
-    return option
 
 
 def _compose(arguments: list[str], catalogue: Catalogue, folders: Sequence[Path]) -> DictConfig:
@@ -333,14 +212,14 @@ def component_types(config: DictConfig, catalogue: Catalogue) -> dict[str, str]:
             raise ConfigError(f"{path}._target_: refused; a config can only name installed components")
         fields = getattr(cls, "__dataclass_fields__", None)
         if fields is not None:
-            for key in node:
+            for key in map(str, node):
                 if key not in fields:
-                    raise unknown_key(f"{path}.{key}" if path else str(key), list(fields), catalogue)
-            reference = catalogue.reference(cls)
+                    raise unknown_key(f"{path}.{key}" if path else key, list(fields), catalogue)
+            reference = catalogue.reference(cast(type, cls))
             if reference is not None:
                 types[path] = reference
-        for key in node:
-            walk(node._get_node(key), f"{path}.{key}" if path else str(key))
+        for key in map(str, node):
+            walk(node._get_node(key), f"{path}.{key}" if path else key)
 
     walk(config, "")
     return types

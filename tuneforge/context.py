@@ -54,7 +54,7 @@ class RunContext:
     def note(self, text: str, **numbers: float) -> None:
         """Say something that the user must see: terminal, run.json and report."""
         self.notes.append({"text": text, **numbers})
-        sys.stdout.write(f"  note     {text}\n")
+        sys.stdout.write(f"  note       {text}\n")
 
     def progress(self, items: Iterable[T], text: str) -> Iterator[T]:
         """Iterate with a progress bar on a terminal, silently elsewhere."""

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import enum
 import inspect
+import itertools
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +33,7 @@ def _own_texts(cls: type) -> dict[str, str]:
     body = tree.body[0].body  # type: ignore[attr-defined]
     return {
         first.target.id: " ".join(str(second.value.value).split())
-        for first, second in zip(body, body[1:], strict=False)
+        for first, second in itertools.pairwise(body)
         if isinstance(first, ast.AnnAssign)
         and isinstance(first.target, ast.Name)
         and isinstance(second, ast.Expr)
@@ -52,7 +53,8 @@ def show(reference: str, catalogue: Catalogue) -> str:
         return f"# {reference}, by {preset.owner}\n{preset.path.read_text(encoding='utf-8')}"
     known = [*catalogue.components, *catalogue.presets]
     wanted = f"'{reference}'" if name else f"'{group}' (write GROUP/NAME)"
-    raise ConfigError(f"plugins show: nothing is installed as {wanted}.{nearest(reference, known)}{catalogue.suspects()}")
+    hint = f"{nearest(reference, known)}{catalogue.suspects()}"
+    raise ConfigError(f"plugins show: nothing is installed as {wanted}.{hint}")
 
 
 def _component(reference: str, catalogue: Catalogue) -> str:

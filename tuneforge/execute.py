@@ -60,6 +60,7 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
         context = RunContext(run, folder, notes=notes)
+        quiet_libraries()
         try:
             with book.closing(), _terminable():
                 ready = prove(run, context, book)
@@ -117,13 +118,13 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     from tuneforge.evaluation.measure import default_evaluators, measure
 
     sets = [held for held in ready.prepared.held_out if held.split == "test"]
-    evaluators, notes = default_evaluators(run, sets, _evaluators())
+    chosen, notes = default_evaluators(run, sets, evaluators())
     for note in notes:
         context.note(note)
     base = HFLM("base", ready.loaded.model, ready.loaded.tokenizer)
-    choice = choose_prompt(run, base, evaluators, ready.prepared.held_out, ready.prepared.train, context)
+    choice = choose_prompt(run, base, chosen, ready.prepared.held_out, ready.prepared.train, context)
     variants = {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {})
-    return Base(evaluators, sets, choice, measure(run, variants, sets, evaluators, context))
+    return Base(chosen, sets, choice, measure(run, variants, sets, chosen, context))
 
 
 def train(run: Run, ready: Ready, context: RunContext) -> Fitted:
@@ -131,7 +132,7 @@ def train(run: Run, ready: Ready, context: RunContext) -> Fitted:
     from tuneforge.training.fit import fit
 
     fitted = fit(
-        run, ready.loaded, ready.train, ready.validation, ready.proof.packing, context, _callbacks(run)
+        run, ready.loaded, ready.train, ready.validation, ready.proof.packed, context, _callbacks(run)
     )  # fmt: skip
     temporary, folder = context.folder / ".model", context.folder / "model"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -148,8 +149,9 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     from tuneforge.evaluation.measure import measure
     from tuneforge.evaluation.samples import write_samples
     from tuneforge.evaluation.verdict import decide, rows, write_metrics
+    from tuneforge.report.table import result_table
 
-    tuned = HFLM("tuned", fitted.model, ready.loaded.tokenizer)  # type: ignore[arg-type]
+    tuned = HFLM("tuned", fitted.model, ready.loaded.tokenizer)
     measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context))
     metrics = rows(run, measured)
     verdict = decide(run, metrics, base.choice.name)
@@ -159,7 +161,8 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     write_samples(context.folder, measured)
     passed = verdict.passes(run.gate.level)
     book.update(gate={"level": run.gate.level, "passed": passed}, verdict=asdict(verdict))
-    announce.result(context.folder, verdict, f"{run.gate.level}: {'pass' if passed else 'fail'}")
+    table = result_table(read_metrics(context.folder))
+    announce.result(table, verdict, f"{run.gate.level}: {'pass' if passed else 'fail'}")
     return verdict
 
 
@@ -186,7 +189,16 @@ def _same_data(run: Run, folder: Path, book: Record, rows: Sequence[Row]) -> Non
     book.update(data=now)
 
 
-def _evaluators() -> dict[str, type[Evaluator]]:
+def quiet_libraries() -> None:
+    """Without transformers' progress bars, which would stand amid our own lines."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+def evaluators() -> dict[str, type[Evaluator]]:
+    """Every installed evaluator by name."""
     found = plugins.load().components.items()
     return {ref.split("/")[1]: cls for ref, cls in found if issubclass(cls, Evaluator)}
 
@@ -199,7 +211,7 @@ def _callbacks(run: Run) -> list[Callback]:
 def _summary(fitted: Fitted, proof: Proof) -> dict[str, Any]:
     """What training took, against its plan, for the record."""
     taken = ("steps", "seconds", "tokens", "loss_tokens", "skipped_windows", "resumed_from")
-    return {name: getattr(fitted, name) for name in taken} | {"planned_seconds": proof.seconds}
+    return {name: getattr(fitted, name) for name in taken} | {"planned_seconds": proof.planned_seconds}
 
 
 def _report(folder: Path) -> None:

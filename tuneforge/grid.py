@@ -193,7 +193,8 @@ def _table(points: Sequence[Point], codes: Sequence[int], rows: Sequence[Mapping
         own = {(r["set"], r["metric"]): r for r in plain if r["point"] == point.number}
         decision = next((r["decision"] for r in rows if r["point"] == point.number), "none")
         cells = [_cell(own.get(column)) for column in columns]
-        table.add_row(f"{point.number} {' '.join(point.overrides)}", *cells, decision if code in (0, 4) else f"exit {code}")
+        outcome = decision if code in (0, 4) else f"exit {code}"
+        table.add_row(f"{point.number} {' '.join(point.overrides)}", *cells, outcome)
     terminal.console().print(table)
 
 

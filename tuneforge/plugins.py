@@ -17,8 +17,9 @@ from typing import Any
 import pluggy
 
 from tuneforge import hookspecs
-from tuneforge.components import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS, Component
+from tuneforge.components import Component
 from tuneforge.errors import ConfigError, PluginError, nearest
+from tuneforge.kinds import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS
 
 ENTRY_POINTS = "tuneforge"
 OWN = "tuneforge"

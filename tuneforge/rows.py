@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Encoded(NamedTuple):
     """
 
     parts: Mapping[str, Sequence[int]]
-    extras: Stats = {}
+    extras: Stats = MappingProxyType({})
 
 
 class Loss(NamedTuple):
@@ -71,7 +72,7 @@ class Loss(NamedTuple):
 
     total: Tensor
     items: Tensor | int
-    logs: Mapping[str, Tensor] = {}
+    logs: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Loaded(NamedTuple):

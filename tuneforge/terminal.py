@@ -18,8 +18,8 @@ def console() -> Console:
 
 
 def say(label: str, text: str, style: str = "") -> None:
-    """One line: a label of nine columns, then text."""
-    line = Text.assemble("  ", (f"{label:<9}", "bold"), (_printable(text), style))
+    """One line: a label of eleven columns, then text."""
+    line = Text.assemble("  ", (f"{label:<11}", "bold"), (_printable(text), style))
     console().print(line)
 
 
@@ -31,7 +31,9 @@ def heading(text: str, detail: str = "", style: str = "bold") -> None:
 def opening(name: str, folder: str, latest: bool) -> None:
     """The first line of a run."""
     console().print(
-        Text.assemble((f"TuneForge {__version__}", "bold"), f"  run {name}  {folder}", "  (= outputs/latest)" if latest else "")
+        Text.assemble(
+            (f"TuneForge {__version__}", "bold"), f"  run {name}  {folder}", "  (= outputs/latest)" if latest else ""
+        )
     )
 
 
@@ -48,8 +50,9 @@ def sources(reports: Sequence[Any]) -> None:
         quarantined = f"  {lost:,} quarantined: {reasons} (data/quarantine.jsonl)" if lost else ""
         used = f"  {report.used:,} used per epoch" if report.split == "train" and report.used != report.kept else ""
         role = f"  role {report.role}" if report.split != "train" else ""
-        label = "data" if report.split == "train" else report.split[:8]
-        say(label, f"{report.file or report.key}  {report.format}  {report.read:,} read  {report.kept:,} kept{used}{role}{quarantined}")
+        label = "data" if report.split == "train" else report.split
+        counts = f"{report.read:,} read  {report.kept:,} kept{used}{role}{quarantined}"
+        say(label, f"{report.file or report.key}  {report.format}  {counts}")
 
 
 def seconds(value: float) -> str:

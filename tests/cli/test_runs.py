@@ -105,6 +105,7 @@ def test_every_strategy_runs_on_the_default_job(overrides: list[str], workplace:
         assert metrics["rows"][0]["evaluator"] == "preference_accuracy"
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 def test_an_adapter_is_saved_as_peft_loads_it(workplace: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
@@ -118,7 +119,7 @@ def test_an_adapter_is_saved_as_peft_loads_it(workplace: Path) -> None:
 
 def test_clm_trains_on_text(workplace: Path) -> None:
     (workplace / "notes.txt").write_text("\n\n".join(f"Once there was a cat with number {n}." for n in range(80)))
-    words = ["data=notes.txt", "data.notes.rows=paragraph", "strategy=clm", "trainer.max_steps=2", "output_dir=run"]
+    words = ["data=notes.txt", "data.notes.unit=paragraph", "strategy=clm", "trainer.max_steps=2", "output_dir=run"]
     assert cli.main([*words, "test.share.fraction=0.2"]) == 0
     rows = read(workplace / "run" / "metrics.json")["rows"]
     assert {row["metric"] for row in rows} == {"bits_per_byte", "perplexity"}
@@ -168,8 +169,9 @@ def test_too_many_bad_rows_are_refused_and_few_are_quarantined(
 
 def test_rows_that_no_strategy_can_use_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(workplace / "train.jsonl", pairs(0, 60))
-    assert cli.main(["data=train.jsonl", "strategy=dpo", "output_dir=run"]) == 3
-    assert "strategy=dpo" in capsys.readouterr().err
+    assert cli.main(["data=train.jsonl", "strategy=dpo", "output_dir=run"]) == 2
+    assert "preference" in capsys.readouterr().err
+    assert (workplace / "run" / "report.html").is_file()
 
 
 def test_check_proves_and_trains_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -252,3 +254,39 @@ def test_secrets_are_never_written(workplace: Path, monkeypatch: pytest.MonkeyPa
     assert cli.main(words) == 0
     found = [p for p in (workplace / "run").rglob("*") if p.is_file() and b"hf_canary_12345" in p.read_bytes()]
     assert found == []
+
+
+def test_evaluate_compares_models_on_the_same_rows(
+    finished: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", "tiny", str(finished)]) == 0
+    metrics = read(workplace / "outputs" / "latest" / "metrics.json")
+    assert {row["model"] for row in metrics["rows"]} == {"tiny", "run"}
+    assert {row["versus"] for row in metrics["rows"]} == {"", "tiny"}
+    before = {
+        (r["set"], r["metric"]): r
+        for r in read(finished / "metrics.json")["rows"]
+        if (r["model"], r["versus"]) == ("tuned", "")
+    }
+    for row in metrics["rows"]:
+        if row["model"] == "run" and not row["versus"]:
+            same = before[row["set"], row["metric"]]
+            assert (row["value"], row["protocol"]) == (pytest.approx(same["value"], abs=1e-6), same["protocol"])
+    assert "helpdesk_test" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_evaluate_takes_adapters_and_other_sets(workplace: Path) -> None:
+    assert cli.main([*SHORT, "strategy=lora", "adapter.r=2", "output_dir=lora"]) == 0
+    write_rows(workplace / "more.jsonl", pairs(0, 5))
+    assert cli.main(["evaluate", "tiny", "lora/model", "lora", "test=more.jsonl", "evaluator=perplexity"]) == 0
+    rows = read(workplace / "outputs" / "latest" / "metrics.json")["rows"]
+    values = {r["model"]: r["value"] for r in rows if r["metric"] == "perplexity" and not r["versus"]}
+    assert set(values) == {"tiny", "model", "lora"}
+    assert values["model"] == pytest.approx(values["lora"])
+
+
+@pytest.mark.parametrize("path", ["/no/such/model", "."])
+def test_evaluate_names_what_is_no_model(path: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["evaluate", path]) == 2
+    assert path in capsys.readouterr().err

@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 
 import tuneforge
 from tuneforge import plugins, saved
-from tuneforge.components import KINDS, REQUIRED_METHODS, SEVERAL, Component, Evaluator, Strategy
+from tuneforge.components import Component, Evaluator, Strategy
 from tuneforge.composition import compose_config
 from tuneforge.describe import field_texts, show
 from tuneforge.hookspecs import RunFinished, RunStarted, StageFinished
+from tuneforge.kinds import KINDS, REQUIRED_METHODS, SEVERAL
 from tuneforge.settings import Run
 
 CATALOGUE = plugins.load()

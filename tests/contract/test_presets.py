@@ -14,8 +14,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from tuneforge import plugins
-from tuneforge.components import SEVERAL
 from tuneforge.composition import compose_config
+from tuneforge.kinds import SEVERAL
 from tuneforge.plugins import Owner
 from tuneforge.settings import Run
 

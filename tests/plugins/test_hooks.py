@@ -17,9 +17,10 @@ import pytest
 import tuneforge as api
 from tests.plugins.workshop import Workshop, tuneforge
 from tuneforge import plugins
-from tuneforge.components import KINDS, SEVERAL, Component
+from tuneforge.components import Component
 from tuneforge.composition import compose_config
 from tuneforge.hookspecs import RunFinished, RunStarted, StageFinished
+from tuneforge.kinds import KINDS, SEVERAL
 from tuneforge.plugins import Catalogue
 from tuneforge.record import Record
 

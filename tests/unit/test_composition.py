@@ -75,7 +75,9 @@ def test_equal_stems_are_refused() -> None:
 
 def test_a_users_file_is_an_experiment(tmp_path: Path) -> None:
     file = tmp_path / "my.yaml"
-    file.write_text("defaults:\n  - override /data: [./mine.jsonl]\n  - override /strategy: lora\nseed: 9\nadapter: {r: 2}\n")
+    file.write_text(
+        "defaults:\n  - override /data: [./mine.jsonl]\n  - override /strategy: lora\nseed: 9\nadapter: {r: 2}\n"
+    )
     run = compose_config(["name=x"], file=file).run
     assert (list(run.data), run.seed, run.adapter.r, run.name) == (["mine"], 9, 2, "x")  # type: ignore[attr-defined]
     assert compose_config(["seed=2"], file=file).run.seed == 2

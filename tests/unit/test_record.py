@@ -43,8 +43,13 @@ def test_two_runs_in_one_second_get_two_directories(tmp_path: Path, monkeypatch:
 
 
 def test_a_directory_in_use_names_the_process(tmp_path: Path) -> None:
-    code = f"from tuneforge import record; import pathlib, sys\nwith record.locked(pathlib.Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+    code = (
+        "from tuneforge import record; import pathlib, sys\\n"
+        f"with record.locked(pathlib.Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(ConfigError, match=f"process {other.pid}"), record.locked(tmp_path):

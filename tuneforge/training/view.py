@@ -100,8 +100,10 @@ def check_mask(
             if texts is None:
                 unknown += 1
                 continue
-            found = _compare(stretches(encoded, tokenizer, part), [_spelled(t, tokenizer) for t in texts], around)
-            if found is None:
+            spelled = [_spelled(t, tokenizer) for t in texts]
+            found = _compare(stretches(encoded, tokenizer, part), spelled, around)
+            # Neighbouring unknown characters may be one token, half prompt and half answer.
+            if found is None or (found and any((tokenizer.unk_token or "\0") in t for t in spelled)):
                 unknown += 1
             elif found:
                 wrong.append(WrongMask(source, part, found))
@@ -163,12 +165,14 @@ def _around(of: Chat) -> tuple[str, str]:
     except RenderError:
         return "", ""
     answer = whole.rfind("Zy")
-    return _bare(whole[common(prompt, whole) : answer]), _bare(whole[answer + 2 :])
+    around = whole[common(prompt, whole) : answer], whole[answer + 2 :]
+    before, after = (_spelled(text, of.tokenizer, split=False) for text in around)
+    return before, after
 
 
-def _spelled(text: str, tokenizer: Tokenizer) -> str:
+def _spelled(text: str, tokenizer: Tokenizer, split: bool = True) -> str:
     """The text as it comes back from the tokenizer, which may normalise it."""
-    ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+    ids = tokenizer.encode(text, add_special_tokens=False, split_special_tokens=split)
     return _bare(_decode(tokenizer, ids))
 
 

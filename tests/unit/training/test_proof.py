@@ -216,3 +216,18 @@ def test_the_timed_step_changes_nothing(make_run: Callable[..., Any], loaded: Lo
     assert all(torch.equal(before[n], after[n]) for n in before)
     assert all(p.grad is None and p.requires_grad for p in loaded.model.parameters())
     assert not loaded.model.training
+
+
+@pytest.mark.shared
+def test_characters_that_the_tokenizer_does_not_know_are_no_wrong_mask(shared: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(shared / "models" / "babyllama-char105")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
+        "{% endif %}{{ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    row = Row(columns={"prompt": "Hello", "completion": "Done."})
+    (encoded,) = Sft().encode([row], tokenizer, None)  # type: ignore[arg-type]
+    assert bracketed(stretches(encoded, tokenizer)).endswith("Done.</s><unk>]]")
+    assert check_mask(Sft(), [encoded], [row], tokenizer) == ([], 0)

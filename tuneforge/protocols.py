@@ -1,0 +1,108 @@
+"""What the core hands to components: the model under evaluation, the training step, the run's context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tuneforge.rows import Answer, Row
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+    from torch import Tensor
+    from torch.nn import Module
+
+    from tuneforge.components import Evaluator, Teacher
+    from tuneforge.rows import Batch
+    from tuneforge.settings import Run
+
+
+class LM(Protocol):
+    """One variant (base, prompted or tuned) of the model under evaluation.
+
+    It applies its own prompt and template, batches by length, and caches per row.
+    """
+
+    variant: str
+
+    def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
+        """Greedy answers to the rows' prompts, in the order of the rows."""
+        ...
+
+    def log_probs(self, rows: Sequence[Row], column: str) -> ndarray:
+        """(n, 3) float64: summed log-probability in nats, tokens and UTF-8 bytes of `column` given the prompt."""
+        ...
+
+    def predict(self, rows: Sequence[Row]) -> ndarray:
+        """(n, labels) float64 probabilities of a classification head."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> ndarray:
+        """(n, d) float32 embeddings."""
+        ...
+
+    def reward(self, rows: Sequence[Row], column: str) -> ndarray:
+        """(n,) float64 rewards of `column` from a reward head."""
+        ...
+
+
+class Step(Protocol):
+    """What a strategy may ask of the training step."""
+
+    def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+        """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
+        ...
+
+    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
+        """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
+        ...
+
+    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
+        """n sampled continuations per prompt, for on-policy strategies."""
+        ...
+
+
+class Context(Protocol):
+    """What a component may ask of the run. It grows; signatures do not change."""
+
+    @property
+    def run(self) -> Run:
+        """The whole configuration."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of every random choice."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        ...
+
+    @property
+    def cache(self) -> Path:
+        """A directory shared by runs; anything in it may be deleted."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Class names, for strategies with labels."""
+        ...
+
+    def teacher(self, name: str) -> Teacher:
+        """The configured teacher of that key; ConfigError with the nearest name otherwise."""
+        ...
+
+    def evaluator(self, name: str) -> Evaluator:
+        """The configured evaluator of that key, as a reward or verifier."""
+        ...
+
+    def note(self, text: str, **numbers: float) -> None:
+        """Say something that the user must see: terminal, run.json and report."""
+        ...
+
+    def progress(self, items: Iterable[Any], text: str) -> Iterator[Any]:
+        """Iterate with a progress bar on a terminal, silently elsewhere."""
+        ...
