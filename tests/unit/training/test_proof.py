@@ -229,5 +229,5 @@ def test_characters_that_the_tokenizer_does_not_know_are_no_wrong_mask(shared: P
     )
     row = Row(columns={"prompt": "Hello", "completion": "Done."})
     (encoded,) = Sft().encode([row], tokenizer, None)  # type: ignore[arg-type]
-    assert bracketed(stretches(encoded, tokenizer)).endswith("Done.</s><unk>]]")
+    assert bracketed(stretches(encoded, tokenizer)).endswith("Done.</s> <unk>]]")
     assert check_mask(Sft(), [encoded], [row], tokenizer) == ([], 0)
