@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tuneforge import announce, plugins, record
 from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
-from tuneforge.errors import ConfigError, GateFailed, Preempted
+from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.settings import Run
@@ -204,8 +204,15 @@ def evaluators() -> dict[str, type[Evaluator]]:
 
 
 def _callbacks(run: Run) -> list[Callback]:
-    answers = plugins.load().manager.hook.tuneforge_callbacks(run=run)
-    return [callback for answer in answers for callback in answer]
+    """What plugins add to training, in the order of their names; PluginError names the one that raises."""
+    found: list[Callback] = []
+    for implementation in plugins.load().manager.hook.tuneforge_callbacks.get_hookimpls():
+        try:
+            answer: Any = implementation.function(*(run for _ in implementation.argnames))
+            found += answer
+        except Exception as error:
+            raise PluginError(f"plugin {implementation.plugin_name}: tuneforge_callbacks raised {error!r}") from error
+    return found
 
 
 def _summary(fitted: Fitted, proof: Proof) -> dict[str, Any]:

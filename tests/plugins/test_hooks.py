@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from tests.plugins.workshop import Workshop, tuneforge
 from tuneforge import plugins
 from tuneforge.components import Component
 from tuneforge.composition import compose_config
-from tuneforge.hookspecs import RunFinished, RunStarted, StageFinished
+from tuneforge.errors import PluginError
+from tuneforge.hookspecs import RunFinished, RunStarted, StageFinished, hookimpl
 from tuneforge.kinds import KINDS, SEVERAL
 from tuneforge.plugins import Catalogue
 from tuneforge.record import Record
@@ -202,27 +204,52 @@ def test_events_are_frozen(event: type) -> None:
     assert event.__dataclass_params__.frozen  # type: ignore[attr-defined]
 
 
-def test_an_event_hook_may_leave_its_argument_out(tmp_path: Path) -> None:
+@contextmanager
+def registered(plugin: object) -> Iterator[None]:
+    """The plugin among those of this process, for a while."""
+    manager = plugins.load().manager
+    manager.register(plugin, name="guest")
+    try:
+        yield
+    finally:
+        manager.unregister(plugin)
+
+
+def test_a_hook_may_leave_its_argument_out(tmp_path: Path) -> None:
     """As pluggy allows: a hook is given the arguments that it names."""
-    from tuneforge.hookspecs import hookimpl
+    from tuneforge.execute import _callbacks
 
     class Plugin:
         called = 0
 
         @hookimpl
         def tuneforge_stage_finished(self) -> None:
-            Plugin.called += 1
+            self.called += 1
 
-    manager = plugins.load().manager
-    manager.register(Plugin())
-    try:
+        @hookimpl
+        def tuneforge_callbacks(self) -> list[str]:
+            return ["callback"]
+
+    plugin = Plugin()
+    with registered(plugin):
         book = Record(api.compose(), tmp_path, {"seconds": {}, "notes": []})
         with book.stage("data"):
             pass
-    finally:
-        manager.unregister(next(p for p in manager.get_plugins() if isinstance(p, Plugin)))
-    assert Plugin.called == 1
+        assert _callbacks(api.compose()) == ["callback"]
+    assert plugin.called == 1
     assert book.content["notes"] == []
+
+
+def test_what_the_callbacks_hook_raises_is_a_plugin_error() -> None:
+    from tuneforge.execute import _callbacks
+
+    class Plugin:
+        @hookimpl
+        def tuneforge_callbacks(self, run: object) -> list[str]:
+            raise ValueError("no such callback")
+
+    with registered(Plugin()), pytest.raises(PluginError, match="plugin guest: tuneforge_callbacks raised ValueError"):
+        _callbacks(api.compose())
 
 
 def test_what_the_run_used_stands_in_its_record(finished: Path) -> None:
