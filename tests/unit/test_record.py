@@ -44,7 +44,7 @@ def test_two_runs_in_one_second_get_two_directories(tmp_path: Path, monkeypatch:
 
 def test_a_directory_in_use_names_the_process(tmp_path: Path) -> None:
     code = (
-        "from tuneforge import record; import pathlib, sys\\n"
+        "from tuneforge import record; import pathlib, sys\n"
         f"with record.locked(pathlib.Path({str(tmp_path)!r})): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

@@ -46,12 +46,12 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
     # ------------------------------------------------------------ start and end
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning has just wrapped the handler of SIGTERM; from_pretrained leaves models in eval mode."""
-        self.interrupts.install()
+        """from_pretrained leaves models in eval mode."""
         self.module.model.train()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prove the head, compute references with the weights as found, then continue where the checkpoint stands."""
+        self.interrupts.install()  # Lightning has just wrapped the handler of SIGTERM, and would exit with 0
         self.module.parts, why = proved_parts(self.module.model)
         if self.module.parts is None:
             self.context.note(f"the head is applied to every position, not only where a label is: {why}")
