@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 from tuneforge import __version__
 from tuneforge.errors import ConfigError, TuneForgeError, nearest
 
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
+"""What the operating system says of a full disk or a folder that may not be written."""
 COMMANDS = {
     "run": "data, proof, baseline, training, evaluation, verdict (the default)",
     "check": "everything before the first step; also on a finished run: tuneforge check RUN",
@@ -109,6 +112,11 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.errno not in UNWRITABLE or os.environ.get("TUNEFORGE_TRACEBACK"):
+            raise
+        sys.stderr.write(f"tuneforge: {error.filename or 'a file'} cannot be written: {error.strerror}\n")
         return 1
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tuneforge import announce, plugins, record
 from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
-from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted
+from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted, TuneForgeError
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.settings import Run
@@ -56,13 +56,13 @@ class Base:
 
 def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: bool = False) -> Record:
     """One run in the directory that holds its saved config; a report is written however it ends."""
-    with record.locked(folder):
+    with record.locked(folder), _terminable():
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
         context = RunContext(run, folder, notes=notes)
         quiet_libraries()
         try:
-            with book.closing(), _terminable():
+            with book.closing():
                 ready = prove(run, context, book)
                 if not only_check:
                     verdict = adapt(run, ready, context, book)
@@ -134,13 +134,26 @@ def train(run: Run, ready: Ready, context: RunContext) -> Fitted:
     fitted = fit(
         run, ready.loaded, ready.train, ready.validation, ready.proof.packed, context, _callbacks(run)
     )  # fmt: skip
-    temporary, folder = context.folder / ".model", context.folder / "model"
-    shutil.rmtree(temporary, ignore_errors=True)
-    run.adapter.save(fitted.model, temporary)
-    ready.loaded.tokenizer.save_pretrained(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
+    save_model(run, Loaded(fitted.model, ready.loaded.tokenizer), context.folder / "model")
     return fitted
+
+
+def save_model(run: Run, tuned: Loaded, folder: Path) -> None:
+    """Model and tokenizer, put in place when they are whole. TuneForgeError where the disk does not take them."""
+    temporary = folder.with_name(".model")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        run.adapter.save(tuned.model, temporary)
+        tuned.tokenizer.save_pretrained(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except Exception as error:  # safetensors wraps what the operating system says in a class of its own
+        shutil.rmtree(temporary, ignore_errors=True)
+        free = shutil.disk_usage(folder.parent).free
+        raise TuneForgeError(
+            f"{folder}: the tuned model could not be written ({str(error).splitlines()[0]}; {free:,} bytes are free); "
+            f"its last checkpoint is whole: make room, then tuneforge resume={folder.parent}"
+        ) from error
 
 
 def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContext, book: Record) -> Verdict:

@@ -293,6 +293,8 @@ def _evaluation_problems(run: Run) -> Iterator[str]:
         for name in evaluator.sets:
             if name not in known:
                 yield f"evaluator.{key}.sets: no set '{name}' ({', '.join(sorted(known))}).{nearest(name, known)}"
+    if run.gate.min_gain < 0:
+        yield f"gate.min_gain={run.gate.min_gain}: must be 0 or more; a loss is no gain"
     chosen = list(run.evaluator) or list(run.strategy.evaluators)
     if run.gate.metric and run.gate.metric.split(".")[0] not in chosen:
         name = run.gate.metric.split(".")[0]
