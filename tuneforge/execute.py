@@ -60,9 +60,9 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
         context = RunContext(run, folder, notes=notes)
-        quiet_libraries()
         try:
             with book.closing():
+                quiet_libraries()
                 ready = prove(run, context, book)
                 if not only_check:
                     verdict = adapt(run, ready, context, book)
