@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tuneforge.errors import DataRefused
 from tuneforge.files import write_text
+from tuneforge.preparation.messages import kind_of
 from tuneforge.rows import Rejected
 from tuneforge.settings import Run
 
@@ -30,10 +31,13 @@ def refuse(run: Run, rejected: Sequence[Rejected], total: int) -> None:
     """DataRefused when more than max_quarantined of the training rows could not become tokens."""
     if not total or len(rejected) <= run.max_quarantined * total:
         return
-    reasons = Counter(r.reason if len(r.reason) < 120 else r.reason[:117] + "…" for r in rejected).most_common(SHOWN)
+    kinds = Counter(kind_of(r.reason) for r in rejected).most_common(SHOWN)
+    long = any(kind == "too long" for kind, _ in kinds)
+    hint = "raise batch.max_length, leave them out with +transform=length, or " if long else ""
     raise DataRefused(
         f"data refused:\n  {len(rejected):,} of {total:,} training rows cannot be used by strategy={run.strategy.name} "
         f"({len(rejected) / total:.1%}, max_quarantined={run.max_quarantined}):\n"
-        + "\n".join(f"  {count:,} x {reason}" for reason, count in reasons)
+        + "\n".join(f"  {count:,} {kind}" for kind, count in kinds)
         + "".join(f"\n  {r.row.place}: {r.reason}" for r in rejected[:SHOWN])
+        + f"\n  {hint}accept the loss with max_quarantined={min(1.0, len(rejected) / total + 0.01):.2f}"
     )

@@ -83,7 +83,8 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
             continue
         pieces = _fitted(encoded, limit, run.strategy.chunked)
         if pieces is None:
-            found.rejected.append(Rejected(row, f"{_longest(encoded):,} tokens, longer than batch.max_length={limit}"))
+            reason = f"too long: {_longest(encoded):,} tokens, and batch.max_length is {limit}"
+            found.rejected.append(Rejected(row, reason))
             continue
         found.rows += pieces
         found.sources += [row] * len(pieces)

@@ -32,7 +32,7 @@ def test_every_row_is_encoded_or_rejected_in_order(tokenizer: Any, make_run: Cal
     assert found.rejected[0].reason == (
         "needs prompt and completion, or messages that end with the assistant, the row has text (fits strategy=clm)"
     )
-    assert "tokens, longer than batch.max_length=256" in found.rejected[1].reason
+    assert "tokens, and batch.max_length is 256" in found.rejected[1].reason
     assert found.tokens == sum(len(r.parts["input_ids"]) for r in found.rows)
     assert found.loss_tokens == sum(t != -100 for r in found.rows for t in r.parts["labels"][1:])
     assert found.stop_trained == 1498
