@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from tuneforge.rows import Row
@@ -41,8 +42,16 @@ def content(name: str) -> str:
     lines = []
     for row in SETS[name].rows(SETS[name].seed or 0):
         assert isinstance(row, Row)
-        lines.append(json.dumps(dict(row.columns), ensure_ascii=False) + "\n")
+        lines.append(json.dumps(_with_preference(row.columns), ensure_ascii=False) + "\n")
     return "".join(lines)
+
+
+def _with_preference(columns: Mapping[str, str]) -> dict[str, str]:
+    """Every row serves strategy=dpo: where the grammar names no worse answer, it is the right one in a sentence."""
+    if "rejected" in columns:
+        return dict(columns)
+    right = columns["completion"]
+    return {**columns, "chosen": right, "rejected": f"The answer is {right}."}
 
 
 def write(folder: Path = FOLDER) -> None:

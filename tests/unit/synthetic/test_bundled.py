@@ -34,9 +34,14 @@ def test_held_out_prompts_stand_in_no_other_set(held_out: str) -> None:
             assert not mine & {row["prompt"] for row in rows(name)}, name
 
 
-def test_helpdesk_rows_serve_sft_and_preferences() -> None:
-    for row in rows("helpdesk/train.jsonl"):
+@pytest.mark.parametrize("name", SETS)
+def test_every_row_serves_sft_and_preferences(name: str) -> None:
+    for row in rows(name):
         assert row["chosen"] == row["completion"] != row["rejected"]
+
+
+def test_helpdesk_answers_have_the_strict_format() -> None:
+    for row in rows("helpdesk/train.jsonl"):
         assert list(json.loads(row["completion"])) == ["queue", "urgency", "device"]
 
 
