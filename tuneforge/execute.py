@@ -83,7 +83,7 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         prepare.write(prepared, context.folder)
         announce.data(prepared)
         prepare.refuse(run, prepared)
-        _same_data(run, context.folder, book, prepared.train)
+        _same_data(run, context.folder, book, prepared)
     with book.stage("proof"):
         loaded = run.model.load(run.strategy.head, context)
         book.update(model=announce.model(run, loaded), hardware=record.hardware())
@@ -106,7 +106,7 @@ def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
     with book.stage("train"):
         fitted = train(run, ready, context)
         announce.trained(fitted, ready.proof)
-        book.update(training=_summary(fitted, ready.proof))
+        book.update(training=_summary(fitted, ready.proof), tokens=fitted.tokens)
     with book.stage("evaluate"):
         return judge(run, ready, base, fitted, context, book)
 
@@ -190,13 +190,14 @@ def fingerprint(rows: Sequence[Row]) -> str:
     return hashlib.sha256("".join(row.id for row in rows).encode()).hexdigest()[:16]
 
 
-def _same_data(run: Run, folder: Path, book: Record, rows: Sequence[Row]) -> None:
+def _same_data(run: Run, folder: Path, book: Record, prepared: Prepared) -> None:
     """A resumed run must see the rows that it began with."""
-    now = {"rows": len(rows), "fingerprint": fingerprint(rows)}
+    sets = {f"{held.split}.{held.name}": fingerprint(held.rows) for held in prepared.held_out}
+    now = {"rows": len(prepared.train), "fingerprint": fingerprint(prepared.train), "sets": sets}
     before = book.content.get("data")
     if run.resume and before and before != now:
         raise ConfigError(
-            f"resume={folder}: the training data has changed since the run began ({before['rows']:,} rows then, "
+            f"resume={folder}: the data has changed since the run began ({before['rows']:,} training rows then, "
             f"{now['rows']:,} now, or other content); start a new run with --from {folder}"
         )
     book.update(data=now)

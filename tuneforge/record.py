@@ -100,6 +100,7 @@ class Record:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seed": run.seed,
             **facts,
+            "lineage": {"model": getattr(run.model, "path", "") or run.model.name, **facts.get("lineage", {})},
             "versions": versions(),
             "plugins": [str(owner) for owner in plugins.load().plugins],
             "git": git_state(),

@@ -16,7 +16,13 @@ import pytest
 
 from tests.cli.conftest import SHORT
 
-LONG = [*SHORT[1:], "trainer.max_epochs=null", "trainer.max_steps=40", "checkpoint.every=4", "trainer.log_every_n_steps=1"]
+LONG = [
+    *SHORT[1:],
+    "trainer.max_epochs=null",
+    "trainer.max_steps=40",
+    "checkpoint.every=4",
+    "trainer.log_every_n_steps=1",
+]
 
 
 def start(place: Path, *words: str) -> subprocess.Popen[str]:
@@ -120,7 +126,10 @@ def test_a_grid_is_forked_tabled_and_survives_a_failing_point(tmp_path: Path) ->
     assert code == 2, said
     rows = json.loads((tmp_path / "grid" / "comparison.json").read_text())["rows"]
     assert {row["point"]: row["exit_code"] for row in rows} == {0: 0, 1: 0, 2: 2, 3: 2}
-    assert "no_such_layer" in (tmp_path / "grid" / "2-adapter.targets=_no_such_layer_,seed=1" / "logs" / "output.txt").read_text()
+    assert (
+        "no_such_layer"
+        in (tmp_path / "grid" / "2-adapter.targets=_no_such_layer_,seed=1" / "logs" / "output.txt").read_text()
+    )
     assert "exit 2" in said
     assert "seed=2" in (tmp_path / "grid" / "comparison.csv").read_text()
     assert (tmp_path / "grid" / "0-adapter.targets=_q_proj_,seed=1" / "report.html").is_file()

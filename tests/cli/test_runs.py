@@ -194,7 +194,7 @@ def test_check_of_a_finished_run_leaves_it_alone(finished: Path, workplace: Path
 def test_from_repeats_a_run_in_a_fresh_directory(finished: Path, workplace: Path) -> None:
     assert cli.main(["--from", str(finished), "seed=5"]) == 0
     latest = workplace / "outputs" / "latest"
-    assert read(latest / "run.json")["lineage"] == {"from": str(finished)}
+    assert read(latest / "run.json")["lineage"] == {"model": "tiny", "from": str(finished)}
     assert read(latest / "run.json")["seed"] == 5
     assert read(latest / "run.json")["data"]["rows"] == read(finished / "run.json")["data"]["rows"]
 
