@@ -101,7 +101,7 @@ def _other_owner(key: str, catalogue: Catalogue) -> str:
         if ref.startswith(f"{home}/") and rest[-1] in {f.name for f in dataclasses.fields(cls)}
     ]
     names = ", ".join(f"{group}={owner}" for owner in owners)
-    return f" Chosen is another {group}; the field belongs to {names}." if owners else ""
+    return f" The chosen {group} does not have it; {names} has." if owners else ""
 
 
 def unknown_option(group: str, option: str, catalogue: Catalogue) -> ConfigError:

@@ -55,7 +55,7 @@ class Batch:
     max_length: int | None = None
     """Longest sequence in tokens; null: the smaller of the model's context and 1024. Longer rows are quarantined."""
     packing: Packing = Packing.auto
-    """Several rows per sequence: auto (where strategy and model allow it, proved by a probe), on or off."""
+    """Several rows per sequence: auto (where a probe proves it exact and enough steps remain), on or off."""
 
 
 @dataclass(kw_only=True)

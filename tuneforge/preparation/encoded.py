@@ -32,12 +32,13 @@ def refuse(run: Run, rejected: Sequence[Rejected], total: int) -> None:
     if not total or len(rejected) <= run.max_quarantined * total:
         return
     kinds = Counter(kind_of(r.reason) for r in rejected).most_common(SHOWN)
+    share = len(rejected) / total
     long = any(kind == "too long" for kind, _ in kinds)
     hint = "raise batch.max_length, leave them out with +transform=length, or " if long else ""
     raise DataRefused(
         f"data refused:\n  {len(rejected):,} of {total:,} training rows cannot be used by strategy={run.strategy.name} "
-        f"({len(rejected) / total:.1%}, max_quarantined={run.max_quarantined}):\n"
+        f"({share:.1%}, max_quarantined={run.max_quarantined}):\n"
         + "\n".join(f"  {count:,} {kind}" for kind, count in kinds)
         + "".join(f"\n  {r.row.place}: {r.reason}" for r in rejected[:SHOWN])
-        + f"\n  {hint}accept the loss with max_quarantined={min(1.0, len(rejected) / total + 0.01):.2f}"
+        + (f"\n  {hint}accept the loss with max_quarantined={share + 0.01:.2f}" if share < 0.99 else "")
     )

@@ -15,6 +15,7 @@ from tuneforge.settings import Packing
 from tuneforge.training import packing, probe, view
 from tuneforge.training.chat import chat
 from tuneforge.training.encode import EncodedSet
+from tuneforge.training.optimise import planned_steps
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -25,6 +26,8 @@ TURNS = {
     "prefix": "the conversation rendered turn by turn",
 }
 """How assistant turns are told, by the source of the `Chat`."""
+ENOUGH_STEPS = 100
+"""With fewer, packing is not chosen by itself."""
 MASKS = {
     "text": "every token of the text",
     "completion": "where the tokens of prompt and completion diverge from the prompt's",
@@ -153,6 +156,9 @@ def _decide_packing(
     run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof, context: Context
 ) -> list[list[int]] | None:
     proof.packed, proof.packing_reason = _allowed(run, loaded, proof)
+    packs = packing.pack(encoded.rows, encoded.max_length) if proof.packed else []
+    if proof.packed and run.batch.packing is Packing.auto:
+        _keep_enough_steps(run, len(encoded.rows), len(packs), proof)
     if not proof.packed:
         if run.batch.packing is Packing.on:
             raise ConfigError(f"batch.packing=on: {proof.packing_reason}; use batch.packing=auto or off")
@@ -160,10 +166,19 @@ def _decide_packing(
             context.note(f"packing is off: {proof.packing_reason}")
         proof.units = len(encoded.rows)
         return None
-    packs = packing.pack(encoded.rows, encoded.max_length)
     proof.units = len(packs)
     proof.fill = packing.fill(packs, encoded.rows, encoded.max_length)
     return packs
+
+
+def _keep_enough_steps(run: Run, rows: int, packs: int, proof: Proof) -> None:
+    """Packing off where it would leave a small data set with too few optimizer steps to learn from."""
+    packed, plain = (planned_steps(run, units)[1] for units in (packs, rows))
+    if packed < ENOUGH_STEPS and packed < plain:
+        proof.packed = False
+        proof.packing_reason = (
+            f"it would leave {packed:,} optimizer steps instead of {plain:,}; batch.packing=on packs all the same"
+        )
 
 
 def _allowed(run: Run, loaded: Loaded, proof: Proof) -> tuple[bool, str]:
@@ -180,7 +195,6 @@ def _allowed(run: Run, loaded: Loaded, proof: Proof) -> tuple[bool, str]:
 def _plan(
     run: Run, loaded: Loaded, rows: Sequence[Encoded], packs: list[list[int]] | None, proof: Proof, context: Context
 ) -> None:
-    from tuneforge.training.optimise import planned_steps
     from tuneforge.training.timing import time_step
 
     proof.steps = planned_steps(run, proof.units)[1]
@@ -196,7 +210,7 @@ def _warn(run: Run, proof: Proof) -> None:
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
             " let the chat template end each assistant turn with a token of the tokenizer, as eos_token"
         )
-    if proof.packed and proof.steps < 50 and proof.texts > 8 * proof.units:
+    if proof.packed and proof.steps < ENOUGH_STEPS and proof.texts > 8 * proof.units:
         proof.warnings.append(
             f"only {proof.steps} optimizer steps: packing puts {proof.texts / proof.units:.0f} rows into a sequence and"
             f" batch.size={run.batch.size} sequences into a step;"

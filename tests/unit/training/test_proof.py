@@ -68,7 +68,8 @@ def test_every_strategy_is_proved(make_run: Callable[..., Any], loaded: Loaded, 
             with pytest.raises(DataRefused, match=r"40 were rejected .40 x no chat template; set model.chat_template"):
                 proved(make_run, loaded, strategy=strategy)
             return
-    proof, encoded, _ = proved(make_run, loaded, strategy=strategy)
+    packing = Packing.on if strategy.packable else Packing.auto
+    proof, encoded, _ = proved(make_run, loaded, strategy=strategy, batch=Batch(packing=packing))
     assert proof.rows == proof.texts == proof.stop_trained == 40
     assert proof.loss_share == encoded.loss_tokens / encoded.tokens
     assert proof.mask_checked == (0 if isinstance(strategy, Clm) or proof.loss_share > 0.95 else 20)
@@ -198,9 +199,19 @@ def test_packing_turns_off_aloud_where_documents_see_each_other(make_run: Callab
 
 def test_few_steps_are_said_aloud(make_run: Callable[..., Any], loaded: Loaded) -> None:
     short = [Row(columns={"prompt": "Hello", "completion": "Done."})] * 100
-    proof, _, _ = proved(make_run, loaded, short, strategy=Sft())
+    proof, _, _ = proved(make_run, loaded, short, strategy=Sft(), batch=Batch(packing=Packing.on))
     assert proof.steps < 50
     assert "optimizer steps: packing puts" in proof.warnings[0]
+
+
+def test_packing_is_not_chosen_where_it_leaves_few_steps(make_run: Callable[..., Any], loaded: Loaded) -> None:
+    short = [Row(columns={"prompt": "Hello", "completion": "Done."})] * 100
+    proof, _, context = proved(make_run, loaded, short, strategy=Sft())
+    assert (proof.packed, proof.units, proof.steps) == (False, 100, 39)
+    assert any("instead of 39; batch.packing=on" in note["text"] for note in context.notes)
+    proof, _, _ = proved(make_run, loaded, short * 200, strategy=Sft())
+    assert proof.packed
+    assert proof.steps >= 100
 
 
 @pytest.mark.parametrize("adapter", [None, Lora(dropout=0.1)])
