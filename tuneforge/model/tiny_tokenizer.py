@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 VOCABULARY = 1024
+CONTEXT = 512
 ROWS = 20_000
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 WORDS = r" ?\p{L}+| ?[^\s\p{L}\p{N}]|\p{N}| ?\s"
@@ -66,7 +67,7 @@ def wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
         pad_token=PAD,
         eos_token=END,
         clean_up_tokenization_spaces=False,
-        model_max_length=512,
+        model_max_length=CONTEXT,
     )
     wrapped.chat_template = CHAT_TEMPLATE
     return wrapped

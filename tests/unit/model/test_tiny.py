@@ -117,3 +117,12 @@ def test_it_does_what_it_was_trained_for() -> None:
         )
         out = model.generate(**made, max_new_tokens=12, do_sample=False)
         assert tokenizer.decode(out[0, made["input_ids"].shape[1] :], skip_special_tokens=True) == answer
+
+
+def test_the_committed_configuration_is_what_the_repository_makes(tmp_path: Path) -> None:
+    from tuneforge.model.tiny_build import write_config
+
+    write_config(tmp_path)
+    for name in ("config.json", "generation_config.json"):
+        made, kept = (json.loads((folder / name).read_text(encoding="utf-8")) for folder in (tmp_path, FOLDER))
+        assert {**made, "transformers_version": ""} == {**kept, "transformers_version": ""}, name
