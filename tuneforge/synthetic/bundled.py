@@ -32,8 +32,8 @@ SETS = {
     "helpdesk/train.jsonl": Template(grammar="helpdesk", part=Part.train, seed=11, count=1000),
     "helpdesk/validation.jsonl": Template(grammar="helpdesk", part=Part.validation, seed=12, count=120),
     "helpdesk/test.jsonl": Template(grammar="helpdesk", part=Part.test, seed=13, count=250),
-    "general/replay.jsonl": Template(grammar="general", part=Part.train, seed=21, count=3000, tasks=GENERAL),
-    "general/test.jsonl": Template(grammar="general", part=Part.test, seed=23, count=500, tasks=GENERAL),
+    "general/replay.jsonl": Template(grammar="general", part=Part.train, seed=21, count=6000, tasks=GENERAL),
+    "general/test.jsonl": Template(grammar="general", part=Part.test, seed=23, count=800, tasks=GENERAL),
 }
 
 
