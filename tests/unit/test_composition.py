@@ -45,7 +45,7 @@ def test_a_preset_chooses_an_adapter_and_the_command_line_wins() -> None:
 def test_learning_rate_is_the_strategys_times_the_factors() -> None:
     run = tuneforge.compose(["strategy=lora", "data=a.jsonl", "model=./m"])
     assert run.learning_rate == pytest.approx(2e-4)
-    assert tuneforge.compose().learning_rate == pytest.approx(1e-3)
+    assert tuneforge.compose().learning_rate == pytest.approx(6e-4)
     assert tuneforge.compose(["optimizer.learning_rate=3e-3"]).learning_rate == 3e-3
 
 

@@ -27,7 +27,7 @@ class Tiny(Model):
     """
 
     name: ClassVar[str] = "tiny"
-    learning_rate_factor: ClassVar[float] = 50.0
+    learning_rate_factor: ClassVar[float] = 30.0
 
     fresh: bool = False
     """Start from random weights, drawn with the run's seed, instead of the trained ones."""
