@@ -18,7 +18,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("components",),
     ("kinds", "hookspecs"),
     ("plugins",),
-    ("settings", "describe"),
+    ("rules", "settings", "describe"),
     ("choices", "complaints", "refusals"),
     ("experiments",),
     ("composition", "saved", "context"),

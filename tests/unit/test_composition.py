@@ -126,7 +126,7 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
         (["data=[share]"], ["share"]),
         (["batch.size=3", "batch.global_size=8"], ["batch.global_size=8", "multiple"]),
         (["batch.size=0", "max_quarantined=2"], ["batch.size=0", "max_quarantined=2"]),
-        (["trainer.max_epochs=null"], ["trainer.max_steps"]),
+        (["trainer.max_epochs=null", "trainer.max_steps=-1"], ["trainer.max_steps"]),
         (["strategy=dpo", "batch.packing=on"], ["cannot be packed"]),
         (["evaluator=exact_match", "evaluator.exact_match.sets=[helpdsk_test]"], ["'helpdesk_test'"]),
         (["gate.metric=exactmatch.x"], ["gate.metric", "exact_match"]),

@@ -1,0 +1,68 @@
+"""The rules of a config that reach over several keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from tuneforge.errors import nearest
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
+
+
+def problems(run: Run) -> Iterator[str]:
+    """Every rule that reaches over several keys."""
+    for split, sources in (("data", run.data), ("validation", run.validation), ("test", run.test)):
+        for key, source in sources.items():
+            if source.suffixes and not source.path:
+                yield f"{split}.{key}.path: name a file ({', '.join(f'.{s}' for s in source.suffixes)})"
+    for key, source in run.data.items():
+        if source.role != "target":
+            yield f"data.{key}.role={source.role}: a role belongs to validation and test sets, not to training data"
+        if source.weight <= 0:
+            yield f"data.{key}.weight={source.weight}: must be above 0; remove the source with '~data.{key}'"
+        if source.name == "share":
+            yield f"data.{key}: share cuts a held-out set from the training data; it belongs to validation or test"
+    for split, sets in (("validation", run.validation), ("test", run.test)):
+        for key, source in sets.items():
+            if source.weight != 1:
+                yield f"{split}.{key}.weight={source.weight}: a weight belongs to training data, not to a {split} set"
+    if not run.data and not run.synthetic:
+        yield "data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk"
+    yield from _batch_problems(run)
+    yield from _evaluation_problems(run)
+    if not 0 <= run.max_quarantined <= 1:
+        yield f"max_quarantined={run.max_quarantined}: is a share between 0 and 1"
+    for path, component in run.components():
+        yield from (f"{path}: {reason}" for reason in component.check(run))
+
+
+def _batch_problems(run: Run) -> Iterator[str]:
+    size, whole = run.batch.size, run.batch.global_size
+    if size < 1:
+        yield f"batch.size={size}: must be 1 or more"
+    elif whole is not None and (whole < 1 or whole % size):
+        yield f"batch.global_size={whole}: must be a multiple of batch.size={size}"
+    if run.batch.max_length is not None and run.batch.max_length < 2:
+        yield f"batch.max_length={run.batch.max_length}: must be 2 or more"
+    if run.batch.packing == "on" and not run.strategy.packable:
+        yield f"batch.packing=on: strategy={run.strategy.name} cannot be packed"
+    if run.trainer.max_epochs is None and run.trainer.max_steps < 1:
+        yield "trainer.max_epochs=null: then trainer.max_steps must say when to stop"
+    if run.checkpoint.keep < 1:
+        yield f"checkpoint.keep={run.checkpoint.keep}: must be 1 or more"
+
+
+def _evaluation_problems(run: Run) -> Iterator[str]:
+    known = {*run.validation, *run.test}
+    for key, evaluator in run.evaluator.items():
+        for name in evaluator.sets:
+            if name not in known:
+                yield f"evaluator.{key}.sets: no set '{name}' ({', '.join(sorted(known))}).{nearest(name, known)}"
+    if run.gate.min_gain < 0:
+        yield f"gate.min_gain={run.gate.min_gain}: must be 0 or more; a loss is no gain"
+    chosen = list(run.evaluator) or list(run.strategy.evaluators)
+    if run.gate.metric and run.gate.metric.split(".")[0] not in chosen:
+        name = run.gate.metric.split(".")[0]
+        yield f"gate.metric={run.gate.metric}: no evaluator '{name}' ({', '.join(chosen)}).{nearest(name, chosen)}"
