@@ -11,7 +11,6 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from tuneforge.components import Component
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.plugins import GROUPS, Catalogue
 
@@ -107,8 +106,3 @@ def listing(catalogue: Catalogue) -> Iterator[str]:
             yield f"{head:<12}{reference.split('/')[1]:<24}{catalogue.owners[reference]}{preset}"
     yield from (f"not loaded  {failure.owner}: {failure.reason}" for failure in catalogue.failures)
     yield from (f"collision   {text}" for text in catalogue.collisions)
-
-
-def summary(cls: type[Component]) -> str:
-    """The first line of a component's docstring."""
-    return inspect.cleandoc(cls.__doc__ or "").splitlines()[0] if cls.__doc__ else ""

@@ -55,8 +55,3 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     by_lower = {a.lower(): a for a in allowed}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.55)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
-
-
-def missing_extra(extra: str, what: str) -> ConfigError:
-    """The one line a user gets when an optional dependency is absent."""
-    return ConfigError(f"{what} needs an extra that is not installed: pip install 'tuneforge[{extra}]'")

@@ -89,7 +89,7 @@ def _run_points(points: Sequence[Point]) -> list[int]:
     with _interruptible() as current:
         for point in points:
             started = time.perf_counter()
-            process = context.Process(target=_execute, args=(str(point.folder), _place(), point.overrides))
+            process = context.Process(target=_execute, args=(str(point.folder), os.getcwd(), point.overrides))
             process.start()
             current["process"] = process
             process.join()
@@ -100,10 +100,6 @@ def _run_points(points: Sequence[Point]) -> list[int]:
                 name = signal.Signals(current["signal"]).name
                 raise Preempted(f"{name}: {len(codes)} of {len(points)} points were started", current["signal"])
     return codes
-
-
-def _place() -> str:
-    return os.getcwd()
 
 
 @contextmanager

@@ -16,6 +16,11 @@ IGNORE = -100
 """A label that carries no loss."""
 
 
+def parts_of(encoded: Encoded) -> list[str]:
+    """Parts that carry labels: `chosen` and `rejected`, or the nameless one."""
+    return [n.removesuffix("labels").removesuffix(".") for n in encoded.parts if n == "labels" or n.endswith(".labels")]
+
+
 def collate(rows: Sequence[Encoded], pad: int) -> Batch:
     """Right-padded int64 tensors (rows, length) per part, an `attention_mask` beside each `input_ids`.
 

@@ -13,8 +13,10 @@ import torch
 from tuneforge.errors import Preempted, TuneForgeError
 from tuneforge.training import random_state, reference
 from tuneforge.training.checkpoint import Checkpoints, Saved
+from tuneforge.training.collate import parts_of
 from tuneforge.training.likelihood import proved_parts
 from tuneforge.training.loader import WindowLoader
+from tuneforge.training.mode import evaluating
 from tuneforge.training.module import Tally, TrainingModule
 from tuneforge.training.progress import Progress
 from tuneforge.training.signals import Interrupts
@@ -147,7 +149,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         assert self.validation is not None
         numbers = torch.zeros(2, dtype=torch.float64, device=self.module.device)
         model, precision = self.module.model, trainer.precision_plugin
-        with reference.without_dropout(model), torch.no_grad(), precision.val_step_context():
+        with evaluating(model), torch.no_grad(), precision.val_step_context():
             for batch in self.validation.batches(self.run.batch.size, trainer.global_rank, trainer.world_size):
                 if self.interrupts.requested is not None and trainer.world_size == 1:
                     return None
@@ -243,7 +245,7 @@ LOG_NAMES = {
 
 
 def _has_references(row: Encoded) -> bool:
-    return all(reference.key(part) in row.extras for part in reference.parts_of(row))
+    return all(reference.key(part) in row.extras for part in parts_of(row))
 
 
 def refuse_leftovers(store: Checkpoints) -> None:

@@ -11,6 +11,8 @@ from torch.nn import Module
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
+from tuneforge.training.mode import evaluating
+
 if TYPE_CHECKING:
     from tuneforge.rows import Batch
 
@@ -47,16 +49,10 @@ def proved_parts(model: Module) -> tuple[Parts | None, str]:
     parts = find_parts(model)
     if parts is None:
         return None, "it has no decoder and head that can be called apart"
-    training = {m: m.training for m in model.modules()}
-    model.eval()
-    try:
+    with evaluating(model), torch.no_grad():
         ids = torch.arange(1, 9, device=next(model.parameters()).device).unsqueeze(0)
-        with torch.no_grad():
-            whole = model(input_ids=ids, use_cache=False).logits.float()
-            apart = parts.head(hidden_states(parts, {"input_ids": ids})).float()
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+        whole = model(input_ids=ids, use_cache=False).logits.float()
+        apart = parts.head(hidden_states(parts, {"input_ids": ids})).float()
     if whole.shape != apart.shape:
         return None, f"head after decoder gives {tuple(apart.shape)} instead of {tuple(whole.shape)}"
     gap = float((whole - apart).abs().max())

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.rows import Encoded
 from tuneforge.training.collate import collate_packed
+from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +38,7 @@ def isolation(model: PreTrainedModel, tokenizer: Tokenizer) -> float:
     first, second, other = (
         torch.randint(vocabulary, (n,), generator=generator).tolist() for n in (*LENGTHS, LENGTHS[0])
     )
-    with _evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad():
         try:
             packed = _logits(model, [first, second])
             alone = torch.cat([_logits(model, [first]), _logits(model, [second])])
@@ -66,14 +65,3 @@ def _logits(model: Any, documents: list[list[int]]) -> Tensor:
     device = next(model.parameters()).device
     logits: Tensor = model(**{k: v.to(device) for k, v in batch.items()}, use_cache=False).logits[0].float()
     return logits
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    training = [m for m in model.modules() if m.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.rows import Encoded, Row
 from tuneforge.training.chat import Chat, chat, common
-from tuneforge.training.collate import IGNORE
+from tuneforge.training.collate import IGNORE, parts_of
 from tuneforge.training.literal import RenderError
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ class WrongMask(NamedTuple):
     row: Row
     part: str
     found: str
-
-
-def parts_of(encoded: Encoded) -> list[str]:
-    """Parts that carry labels: `chosen` and `rejected`, or the nameless one."""
-    return [n.removesuffix("labels").removesuffix(".") for n in encoded.parts if n.endswith("labels")]
 
 
 def stretches(encoded: Encoded, tokenizer: Tokenizer, part: str = "") -> list[Stretch]:
