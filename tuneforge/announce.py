@@ -67,7 +67,7 @@ def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
     packing = f"packing {proof.fill:.1%} full" if proof.packed else f"no packing: {proof.packing_reason}"
     say(
         "mask",
-        f"loss on {proof.loss_share:.1%} of {proof.tokens:,} tokens; stop token {proof.stop_token} trained in "
+        f"{_loss(proof)}; stop token {proof.stop_token} trained in "
         f"{proof.stop_trained:,} of {proof.texts:,} rows; {len(rejected):,} rows quarantined, 0 truncated; {packing}",
     )
     for shown in proof.preview[:1]:
@@ -75,6 +75,12 @@ def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
     say(
         "plan", f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.planned_seconds)} of training"
     )
+
+
+def _loss(proof: Proof) -> str:
+    if proof.unit != "tokens":
+        return f"loss on {proof.loss_tokens:,} {proof.unit}, {proof.tokens:,} tokens"
+    return f"loss on {proof.loss_share:.1%} of {proof.tokens:,} tokens"
 
 
 def baseline(choice: Choice) -> None:
@@ -88,7 +94,7 @@ def trained(fitted: Fitted, proof: Proof) -> None:
     after = f"resumed after step {fitted.resumed_from}"
     planned = after if fitted.resumed_from else f"planned {seconds(proof.planned_seconds)}"
     skipped = f"; {fitted.skipped_windows} steps skipped: no loss in them" if fitted.skipped_windows else ""
-    heading("Trained", f"{took}, {planned}; {fitted.loss_tokens:,} loss-carrying tokens{skipped}")
+    heading("Trained", f"{took}, {planned}; {fitted.loss_tokens:,} loss-carrying {proof.unit}{skipped}")
 
 
 def result(table: Any, verdict: Verdict, gate: str) -> None:

@@ -192,8 +192,22 @@ class Strategy(Component):
     reference: ClassVar[bool] = False
     """Needs reference log-probabilities."""
     learning_rate: ClassVar[float] = 2e-5
+    unit: ClassVar[str] = "tokens"
+    """What `Loss.items` counts, in words: tokens, rows, pairs, …"""
     evaluators: ClassVar[tuple[str, ...]] = ("perplexity",)
     """Evaluators used when the config names none; the first that applies is primary."""
+
+    def labels(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Class names in the training rows, sorted; empty for a strategy without classes."""
+        return ()
+
+    def epoch_weights(self, counts: Mapping[str, int]) -> Mapping[str, float]:
+        """Data source → how often its rows are seen per epoch, beside `data.X.weight`; from rows per source."""
+        return {}
+
+    def fits(self, loaded: Loaded, context: Context) -> Iterable[str]:
+        """Reasons, one sentence each, why this model or tokenizer cannot be trained so."""
+        return ()
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """One Encoded or Rejected per row, in order. Called with batches of about 1,000 rows."""
@@ -207,6 +221,15 @@ class Strategy(Component):
         from tuneforge.conversation import trained_texts
 
         return trained_texts(columns, self.record, part)
+
+    def loss_items(self, encoded: Encoded) -> int:
+        """How many items of `unit` the row brings into the loss; the default counts tokens that are predicted."""
+        from tuneforge.training.collate import predicted
+
+        return predicted(encoded)
+
+    def begin(self, rows: Sequence[Encoded], step: Step) -> None:
+        """Called before the first step, and before the timed one, with the rows that will train."""
 
     def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
         """Right-padded int64 tensors (rows, length) per part, `attention_mask` per `input_ids`."""
@@ -222,6 +245,9 @@ class Strategy(Component):
         """The loss summed over the batch's items, and how many items."""
         raise NotImplementedError
 
+    def save(self, folder: Path, loaded: Loaded) -> None:
+        """Write what other libraries need beside the saved model; the default needs nothing."""
+
 
 @dataclass(kw_only=True)
 class Adapter(Component):
@@ -229,6 +255,10 @@ class Adapter(Component):
 
     learning_rate_factor: ClassVar[float] = 1.0
     """The strategy's learning rate is multiplied by this."""
+
+    def quantization(self) -> Any | None:
+        """A transformers quantization config with which the model has to be loaded; None: as it is."""
+        return None
 
     def apply(self, model: Module, context: Context) -> Module:
         """The model with exactly the parameters that train requiring gradients."""

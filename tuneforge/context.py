@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from tuneforge.components import Evaluator, Teacher
+from tuneforge.components import Evaluator, Model, Teacher
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.settings import Run
 
@@ -46,6 +46,15 @@ class RunContext:
     def teacher(self, name: str) -> Teacher:
         """The configured teacher of that key."""
         return _named("teacher", self.run.teacher, name)
+
+    def model(self, path: str) -> Model:
+        """A model component for a folder, a run or a hub name, or the name of an installed one."""
+        from tuneforge import plugins
+
+        catalogue = plugins.load()
+        installed = catalogue.components.get(f"model/{path}")
+        found: Any = installed() if installed else catalogue.component("model/hf")(path=path)  # type: ignore[call-arg]
+        return cast("Model", found)
 
     def evaluator(self, name: str) -> Evaluator:
         """The configured evaluator of that key."""

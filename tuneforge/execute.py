@@ -85,6 +85,7 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         prepare.refuse(run, prepared)
         _same_data(run, context.folder, book, prepared)
     with book.stage("proof"):
+        context.labels = run.strategy.labels(prepared.train)
         loaded = run.model.load(run.strategy.head, context)
         book.update(model=announce.model(run, loaded), hardware=record.hardware())
         train = encode(run, prepared.train, loaded.tokenizer, context)
@@ -145,6 +146,7 @@ def save_model(run: Run, tuned: Loaded, folder: Path) -> None:
     try:
         run.adapter.save(tuned.model, temporary)
         tuned.tokenizer.save_pretrained(temporary)
+        run.strategy.save(temporary, tuned)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except Exception as error:  # safetensors wraps what the operating system says in a class of its own

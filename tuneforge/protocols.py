@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from torch import Tensor
     from torch.nn import Module
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from tuneforge.components import Evaluator, Teacher
-    from tuneforge.rows import Batch
+    from tuneforge.components import Evaluator, Model, Teacher
+    from tuneforge.rows import Batch, Loaded
     from tuneforge.settings import Run
 
 
@@ -38,6 +39,10 @@ class LM(Protocol):
         """(n, labels) float64 probabilities of a classification head."""
         ...
 
+    def tag(self, rows: Sequence[Row]) -> list[list[str]]:
+        """A tag per token of each row, from a token classification head."""
+        ...
+
     def embed(self, texts: Sequence[str]) -> ndarray:
         """(n, d) float32 embeddings."""
         ...
@@ -50,8 +55,27 @@ class LM(Protocol):
 class Step(Protocol):
     """What a strategy may ask of the training step."""
 
+    @property
+    def context(self) -> Context:
+        """The run's context."""
+        ...
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """The rows of the batch at hand, in its order."""
+        ...
+
     def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
         """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
+        ...
+
+    def token_log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+        """(rows, length - 1) float32 log-probability of each labelled token, 0 elsewhere; and the bool mask of them."""
         ...
 
     def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
@@ -60,6 +84,10 @@ class Step(Protocol):
 
     def generate(self, model: Module, batch: Batch, n: int) -> Batch:
         """n sampled continuations per prompt, for on-policy strategies."""
+        ...
+
+    def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
+        """Another model in eval mode, without gradients, on this device: a folder, a run or a hub name; loaded once."""
         ...
 
 
@@ -93,6 +121,10 @@ class Context(Protocol):
 
     def teacher(self, name: str) -> Teacher:
         """The configured teacher of that key; ConfigError with the nearest name otherwise."""
+        ...
+
+    def model(self, path: str) -> Model:
+        """A model component for a folder, a run or a hub name, or the name of an installed one."""
         ...
 
     def evaluator(self, name: str) -> Evaluator:

@@ -116,6 +116,10 @@ class HFLM:
         """A causal head gives no class probabilities."""
         raise ConfigError(f"{self.variant}: predict needs a classification head; this model has a causal_lm head")
 
+    def tag(self, rows: Sequence[Row]) -> list[list[str]]:
+        """A causal head gives no tags."""
+        raise ConfigError(f"{self.variant}: tag needs a token classification head; this model has a causal_lm head")
+
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """A causal head gives no embeddings."""
         raise ConfigError(f"{self.variant}: embed needs an embedding head; this model has a causal_lm head")

@@ -202,6 +202,10 @@ class Recorder:
         """As the LM."""
         return self.lm.predict(rows)
 
+    def tag(self, rows: Sequence[Row]) -> list[list[str]]:
+        """As the LM."""
+        return self.lm.tag(rows)
+
     def embed(self, texts: Sequence[str]) -> Any:
         """As the LM."""
         return self.lm.embed(texts)

@@ -74,17 +74,19 @@ class Hf(Model):
 
     def load(self, head: str, context: Context) -> Loaded:
         """Model and tokenizer; says the chosen dtype, and the pad token where one had to be chosen."""
+        from tuneforge.model.heads import auto_class, label_options, new_weights
         from tuneforge.model.tokenizer import check_size, prepare
 
-        if head != "causal_lm":
-            raise ConfigError(f"model=hf has no head '{head}'; it has causal_lm")
+        auto = auto_class(self.name, head)
         folder = self._folder()
         if folder is not None:
             _config_json(folder)
             _check_weights(folder)
         tokenizer: Tokenizer = self._from_hub("AutoTokenizer")
         prepare(tokenizer, self.chat_template, context)
-        model: PreTrainedModel = self._from_hub("AutoModelForCausalLM", **self._weights(context))
+        options = self._weights(context) | label_options(head, context.labels)
+        with new_weights(context.seed):
+            model: PreTrainedModel = self._from_hub(auto, **options)
         check_size(tokenizer, model, self.path)
         for settings in (model.config, model.generation_config):
             if settings is not None:
@@ -97,6 +99,9 @@ class Hf(Model):
             dtype = _best_dtype(context.run.trainer.accelerator)
             context.note(f"model.dtype=auto: {dtype}")
         options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
+        quantization = context.run.adapter.quantization()
+        if quantization is not None:
+            options["quantization_config"] = quantization
         if self.attention is not Attention.auto:
             options["attn_implementation"] = self.attention.value
         return options

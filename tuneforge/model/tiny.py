@@ -6,14 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from tuneforge.components import Context, Model
-from tuneforge.errors import ConfigError
 from tuneforge.rows import Loaded
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 FOLDER = Path(__file__).parent / "tiny_weights"
 
@@ -39,25 +35,19 @@ class Tiny(Model):
 
     def load(self, head: str, context: Context) -> Loaded:
         """The model in float32 with its tokenizer."""
-        from transformers import AutoTokenizer
-
-        if head != "causal_lm":
-            raise ConfigError(f"model=tiny has no head '{head}'; it has causal_lm")
-        model = self._fresh(context.seed) if self.fresh else self._trained()
-        return Loaded(model, AutoTokenizer.from_pretrained(str(FOLDER)))
-
-    def _trained(self) -> PreTrainedModel:
         import torch
-        from transformers import LlamaForCausalLM
+        import transformers
 
-        return LlamaForCausalLM.from_pretrained(str(FOLDER), dtype=torch.float32, use_safetensors=True)
+        from tuneforge.model.heads import auto_class, label_options, new_weights
 
-    def _fresh(self, seed: int) -> PreTrainedModel:
-        import torch
-        from transformers import LlamaConfig, LlamaForCausalLM
-
-        config = LlamaConfig.from_pretrained(str(FOLDER))
-        config.dtype = torch.float32
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return LlamaForCausalLM(config)
+        auto = getattr(transformers, auto_class(self.name, head))
+        quantization = context.run.adapter.quantization()
+        more = {} if quantization is None else {"quantization_config": quantization}
+        options: dict[str, Any] = {"dtype": torch.float32, **label_options(head, context.labels)}
+        with new_weights(context.seed):
+            if self.fresh:
+                config = transformers.AutoConfig.from_pretrained(str(FOLDER), **options)
+                model = auto.from_config(config, dtype=torch.float32)
+            else:
+                model = auto.from_pretrained(str(FOLDER), use_safetensors=True, **options, **more)
+        return Loaded(model, transformers.AutoTokenizer.from_pretrained(str(FOLDER)))

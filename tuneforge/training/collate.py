@@ -21,17 +21,23 @@ def parts_of(encoded: Encoded) -> list[str]:
     return [n.removesuffix("labels").removesuffix(".") for n in encoded.parts if n == "labels" or n.endswith(".labels")]
 
 
+def predicted(encoded: Encoded) -> int:
+    """Tokens that are predicted and carry loss, over all parts: the first label of a part predicts nothing."""
+    labels = [tokens for name, tokens in encoded.parts.items() if name.endswith("labels")]
+    return sum(len(tokens) - 1 - list(tokens[1:]).count(IGNORE) for tokens in labels if len(tokens))
+
+
 def collate(rows: Sequence[Encoded], pad: int) -> Batch:
     """Right-padded int64 tensors (rows, length) per part, an `attention_mask` beside each `input_ids`.
 
-    Labels are padded with -100. Extras become float32 tensors of shape (rows,).
+    Everything but `input_ids` is padded with -100. Extras become float32 tensors of shape (rows,).
     """
     import torch
 
     batch: Batch = {}
     for name in rows[0].parts:
         tokens = [row.parts[name] for row in rows]
-        batch[name] = _padded(tokens, IGNORE if name.endswith("labels") else pad)
+        batch[name] = _padded(tokens, pad if name.endswith("input_ids") else IGNORE)
         if name.endswith("input_ids"):
             lengths = torch.tensor([len(t) for t in tokens])
             width = batch[name].shape[1]

@@ -35,7 +35,7 @@ class EncodedSet:
     rejected: list[Rejected] = field(default_factory=list)
     tokens: int = 0
     loss_tokens: int = 0
-    """Tokens that are predicted and carry loss."""
+    """Loss items: tokens that are predicted and carry loss, or what else the strategy counts."""
     stop_trained: int = 0
     """Rows whose stop token carries a label."""
     stops: Counter[int] = field(default_factory=Counter)
@@ -92,7 +92,8 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
         found.chunked += len(pieces) > 1
         found.literal += literals.found(_spoken(row.columns), row.columns.get("tools"))
         for piece in pieces:
-            _count(found, piece)
+            found.tokens += sum(len(ids) for name, ids in piece.parts.items() if name.endswith("input_ids"))
+            found.loss_tokens += run.strategy.loss_items(piece)
         stop = stops.trained(encoded)
         if stop is not None:
             found.stop_trained += 1
@@ -150,14 +151,6 @@ def _chunks(encoded: Encoded, limit: int) -> Iterator[Encoded]:
             {"input_ids": ids[start : start + limit], "labels": [*first, *labels[start + 1 : start + limit]]},
             encoded.extras,
         )
-
-
-def _count(found: EncodedSet, encoded: Encoded) -> None:
-    for name, tokens in encoded.parts.items():
-        if name.endswith("input_ids"):
-            found.tokens += len(tokens)
-        elif name.endswith("labels"):
-            found.loss_tokens += len(tokens) - 1 - list(tokens[1:]).count(IGNORE)
 
 
 class _Stops:

@@ -9,7 +9,7 @@ from tuneforge.rows import Encoded
 
 if TYPE_CHECKING:
     from tuneforge.components import Strategy
-    from tuneforge.rows import Batch
+    from tuneforge.rows import Batch, Row
     from tuneforge.training.encode import EncodedSet
     from tuneforge.training.loader import Unit
 
@@ -19,7 +19,7 @@ class Feed:
 
     def __init__(self, encoded: EncodedSet, strategy: Strategy, pad: int, packing: bool) -> None:
         self.rows = list(encoded.rows)
-        self.places = [row.place for row in encoded.sources]
+        self.sources = list(encoded.sources)
         self.strategy, self.pad, self.packing = strategy, pad, packing
         self.units: list[Unit] = [[i] for i in range(len(self.rows))]
         if packing:
@@ -28,8 +28,8 @@ class Feed:
             self.units = [list(unit) for unit in pack(self.rows, encoded.max_length)]
 
     def sizes(self) -> list[tuple[int, int]]:
-        """(tokens, tokens that are predicted and carry loss) of each row."""
-        return [(_tokens(row), _loss_tokens(row)) for row in self.rows]
+        """(tokens, loss items) of each row."""
+        return [(_tokens(row), self.strategy.loss_items(row)) for row in self.rows]
 
     def collate(self, rows: Sequence[Encoded]) -> Batch:
         """Padded rows."""
@@ -45,17 +45,13 @@ class Feed:
         longest = max(sum(len(row.parts["input_ids"]) for row in pack) for pack in packs)
         return collate_packed(packs, self.pad, longest)
 
-    def batches(self, size: int, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-        """Every unit once, longest first, `size` units at a time; this device's share of them."""
+    def batches(self, size: int, rank: int = 0, world: int = 1) -> Iterator[tuple[Batch, list[Row]]]:
+        """Every unit once with its rows, longest first, `size` units at a time; this device's share of them."""
         order = sorted(self.units, key=lambda unit: -sum(_tokens(self.rows[i]) for i in unit))[rank::world]
         for start in range(0, len(order), size):
-            yield self.make(order[start : start + size])
+            units = order[start : start + size]
+            yield self.make(units), [self.sources[i] for unit in units for i in unit]
 
 
 def _tokens(row: Encoded) -> int:
     return sum(len(ids) for name, ids in row.parts.items() if name.endswith("input_ids"))
-
-
-def _loss_tokens(row: Encoded) -> int:
-    labels = [v for name, v in row.parts.items() if name.endswith("labels")]
-    return sum(len(v) - 1 - list(v[1:]).count(-100) for v in labels if len(v))

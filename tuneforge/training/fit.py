@@ -22,6 +22,7 @@ from tuneforge.training.loader import Order, WindowLoader
 from tuneforge.training.module import TrainingModule
 from tuneforge.training.optimise import accumulation, device_count, planned_steps
 from tuneforge.training.signals import Interrupts
+from tuneforge.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from tuneforge.components import Context
@@ -78,7 +79,8 @@ def fit(
         random_state.seed(run.seed)
         model = run.adapter.apply(loaded.model, context)
         saved = _saved(run, store, context, total)
-        module = TrainingModule(run, model, total, feeds[0].places, feeds[0].sizes())
+        step = TrainingStep(run, model, loaded.tokenizer, context)
+        module = TrainingModule(run, step, total, feeds[0].sources, feeds[0].sizes())
         trainer = _trainer(run, context, list(callbacks))
         loader = _loader(run, feeds[0], total, trainer, order)
         if saved is not None:

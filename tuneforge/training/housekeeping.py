@@ -14,7 +14,6 @@ from tuneforge.errors import Preempted, TuneForgeError
 from tuneforge.training import random_state, reference
 from tuneforge.training.checkpoint import Checkpoints, Saved
 from tuneforge.training.collate import parts_of
-from tuneforge.training.likelihood import proved_parts
 from tuneforge.training.loader import WindowLoader
 from tuneforge.training.mode import evaluating
 from tuneforge.training.module import Tally, TrainingModule
@@ -54,9 +53,10 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prove the head, compute references with the weights as found, then continue where the checkpoint stands."""
         self.interrupts.install()  # Lightning has just wrapped the handler of SIGTERM, and would exit with 0
-        self.module.parts, why = proved_parts(self.module.model)
-        if self.module.parts is None:
+        why = self.module.step.prove_parts()
+        if why:
             self.context.note(f"the head is applied to every position, not only where a label is: {why}")
+        self.run.strategy.begin(self.feeds[0].rows, self.module.step)
         self._references(trainer)
         if self.saved is not None:
             self._restore(trainer, self.saved.state)
@@ -150,10 +150,11 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         numbers = torch.zeros(2, dtype=torch.float64, device=self.module.device)
         model, precision = self.module.model, trainer.precision_plugin
         with evaluating(model), torch.no_grad(), precision.val_step_context():
-            for batch in self.validation.batches(self.run.batch.size, trainer.global_rank, trainer.world_size):
+            for batch, rows in self.validation.batches(self.run.batch.size, trainer.global_rank, trainer.world_size):
                 if self.interrupts.requested is not None and trainer.world_size == 1:
                     return None
-                loss = self.run.strategy.loss(model, trainer.strategy.batch_to_device(batch), self.module)
+                self.module.step.rows = rows
+                loss = self.run.strategy.loss(model, trainer.strategy.batch_to_device(batch), self.module.step)
                 numbers += torch.stack(
                     [loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)]
                 )
@@ -184,7 +185,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
     def _by(self, trainer: pl.Trainer) -> reference.LogProbs:
         def by(batch: Any, part: str) -> Any:
             with trainer.precision_plugin.val_step_context():
-                return self.module.log_probs(self.module.model, batch, part)
+                return self.module.step.log_probs(self.module.model, batch, part)
 
         return by
 

@@ -74,22 +74,27 @@ def hidden_states(parts: Parts, fields: dict[str, Tensor]) -> Tensor:
     return states
 
 
-def log_probs(model: Module, parts: Parts | None, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
-    """Summed log-probability (nats, float32) of each row's labelled tokens, and their count, both (rows,)."""
+def token_log_probs(model: Module, parts: Parts | None, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+    """(rows, length - 1) float32 log-probability (nats) of each labelled token, 0 elsewhere; and the mask of them."""
     labels = batch[f"{part}.labels" if part else "labels"][:, 1:]
     keep = labels != IGNORE
     fields = inputs(batch, part)
     if parts is None:
         states = model(**fields, use_cache=False).logits[:, :-1][keep]
-        scores = token_log_probs(lambda x: x, states.shape[-1], states, labels[keep])
+        scores = score_tokens(lambda x: x, states.shape[-1], states, labels[keep])
     else:
         states = hidden_states(parts, fields)[:, :-1][keep]
-        scores = token_log_probs(parts.head, _width(parts.head), states, labels[keep])
-    table = torch.zeros(keep.shape, dtype=torch.float32, device=scores.device).masked_scatter(keep, scores)
-    return table.sum(1), keep.sum(1)
+        scores = score_tokens(parts.head, _width(parts.head), states, labels[keep])
+    return torch.zeros(keep.shape, dtype=torch.float32, device=scores.device).masked_scatter(keep, scores), keep
 
 
-def token_log_probs(head: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, targets: Tensor) -> Tensor:
+def log_probs(model: Module, parts: Parts | None, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+    """Summed log-probability (nats, float32) of each row's labelled tokens, and their count, both (rows,)."""
+    scores, keep = token_log_probs(model, parts, batch, part)
+    return scores.sum(1), keep.sum(1)
+
+
+def score_tokens(head: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, targets: Tensor) -> Tensor:
     """(n,) float32 log-probability of each target id given its state (n, width).
 
     Where n x vocabulary passes LARGEST, chunks are computed one after the other, and again in the backward

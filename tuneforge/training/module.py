@@ -19,18 +19,17 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.nn import Module
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Loss
-from tuneforge.training import likelihood, reference
 from tuneforge.training.loader import Micro
 from tuneforge.training.optimise import parameter_groups
+from tuneforge.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from tuneforge.rows import Batch
+    from tuneforge.rows import Row
     from tuneforge.settings import Run
 
 
@@ -54,42 +53,21 @@ class Tally:
 
 
 class TrainingModule(pl.LightningModule):  # type: ignore[misc]
-    """Implements the `Step` protocol that strategies see."""
+    """One model in training: windows in, optimizer steps out."""
 
-    def __init__(self, run: Run, model: Module, total: int, places: Sequence[str], sizes: Sequence[tuple[int, int]]):
-        """`places` names each row for messages; `sizes` holds each row's (tokens, loss tokens)."""
+    def __init__(
+        self, run: Run, step: TrainingStep, total: int, sources: Sequence[Row], sizes: Sequence[tuple[int, int]]
+    ) -> None:
+        """`sources` holds the row behind each encoding; `sizes` its (tokens, loss items)."""
         super().__init__()
         self.automatic_optimization = False
-        self.model = model
-        self.settings, self.total, self.places, self.sizes = run, total, places, sizes
+        self.model = step.model
+        self.step = step
+        self.settings, self.total, self.sources, self.sizes = run, total, sources, sizes
         self.tally = Tally()
-        self.parts: likelihood.Parts | None = None
         self.grad_norm = 0.0
         self.learning_rate = 0.0
         self._items = 1.0
-
-    # ------------------------------------------------------------ Step
-
-    def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
-        """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
-        return likelihood.log_probs(model, self.parts, batch, part)
-
-    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
-        """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
-        known = batch.get(reference.key(part))
-        if known is not None:
-            return known.float()
-        off = self.settings.adapter.off(self.model)
-        if off is None:
-            raise TuneForgeError(
-                f"strategy '{self.settings.strategy.name}' asks for reference log-probabilities but does not declare"
-                " `reference = True`, and the adapter cannot be turned off"
-            )
-        return reference.adapter_off(off, self.model, batch, part, lambda b, p: self.log_probs(self.model, b, p))
-
-    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
-        """n sampled continuations per prompt."""
-        raise TuneForgeError("this version has no on-policy sampling during training")
 
     # ------------------------------------------------------------ one optimizer step
 
@@ -119,11 +97,12 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
     def _backward(self, micro: Micro, last: bool) -> Loss:
         strategy = self.settings.strategy
-        batch = strategy.roll_out(self.model, micro.batch, self)
+        self.step.rows = [self.sources[r] for r in micro.rows]
+        batch = strategy.roll_out(self.model, micro.batch, self.step)
         # Gradients travel between devices once per step, with the last micro-batch.
         block = getattr(self.trainer.strategy, "block_backward_sync", None)
         with block() if block is not None and not last else nullcontext():
-            loss = strategy.loss(self.model, batch, self)
+            loss = strategy.loss(self.model, batch, self.step)
             if not micro.counts:
                 loss = Loss(loss.total * 0.0, 0, {name: value * 0 for name, value in loss.logs.items()})
             self.manual_backward(loss.total)
@@ -192,7 +171,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
     def _named(self, rows: Sequence[int]) -> str:
         more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
-        return ", ".join(self.places[r] for r in rows[:8]) + more
+        return ", ".join(self.sources[r].place for r in rows[:8]) + more
 
     # ------------------------------------------------------------ state
 

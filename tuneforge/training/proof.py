@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.components import Context
 from tuneforge.errors import ConfigError, DataRefused
-from tuneforge.rows import Encoded, Loaded
+from tuneforge.rows import Loaded
 from tuneforge.settings import Packing
 from tuneforge.training import packing, probe, view
 from tuneforge.training.chat import chat
@@ -46,7 +45,11 @@ class Proof:
     rejected: int = 0
     tokens: int = 0
     loss_tokens: int = 0
+    """Loss items: tokens that carry loss, or what else the strategy counts."""
+    unit: str = "tokens"
+    """What a loss item is."""
     loss_share: float = 0.0
+    """Share of the tokens that carry loss; 0 where the items are no tokens."""
     max_length: int = 0
     stop_token: str = ""
     stop_trained: int = 0
@@ -76,10 +79,11 @@ class Proof:
 def prove(run: Run, loaded: Loaded, encoded: EncodedSet, context: Context) -> Proof:
     """The proof. Raises DataRefused where nothing carries loss, or where loss stands on the wrong tokens."""
     _refuse_without_loss(encoded)
+    _refuse_misfit(run, loaded, context)
     proof = _counted(run, encoded, loaded)
     _prove_mask(run, loaded, encoded, proof)
     packs = _decide_packing(run, loaded, encoded, proof, context)
-    _plan(run, loaded, encoded.rows, packs, proof, context)
+    _plan(run, loaded, encoded, packs, proof, context)
     _warn(run, proof)
     for warning in proof.warnings:
         context.note(f"warning: {warning}")
@@ -114,6 +118,12 @@ def _refuse_without_loss(encoded: EncodedSet) -> None:
     )
 
 
+def _refuse_misfit(run: Run, loaded: Loaded, context: Context) -> None:
+    reasons = list(run.strategy.fits(loaded, context))
+    if reasons:
+        raise ConfigError("\n".join(f"strategy={run.strategy.name}: {reason}" for reason in reasons))
+
+
 def _counted(run: Run, encoded: EncodedSet, loaded: Loaded) -> Proof:
     return Proof(
         rows=len(encoded.rows),
@@ -121,7 +131,8 @@ def _counted(run: Run, encoded: EncodedSet, loaded: Loaded) -> Proof:
         rejected=len(encoded.rejected),
         tokens=encoded.tokens,
         loss_tokens=encoded.loss_tokens,
-        loss_share=encoded.loss_tokens / encoded.tokens,
+        loss_share=encoded.loss_tokens / encoded.tokens if run.strategy.unit == "tokens" else 0.0,
+        unit=run.strategy.unit,
         max_length=encoded.max_length,
         stop_token=_stop_token(encoded, loaded),
         stop_trained=encoded.stop_trained,
@@ -193,18 +204,18 @@ def _allowed(run: Run, loaded: Loaded, proof: Proof) -> tuple[bool, str]:
 
 
 def _plan(
-    run: Run, loaded: Loaded, rows: Sequence[Encoded], packs: list[list[int]] | None, proof: Proof, context: Context
+    run: Run, loaded: Loaded, encoded: EncodedSet, packs: list[list[int]] | None, proof: Proof, context: Context
 ) -> None:
     from tuneforge.training.timing import time_step
 
     proof.steps = planned_steps(run, proof.units)[1]
-    timing = time_step(run, loaded, rows, packs, context)
+    timing = time_step(run, loaded, encoded, packs, context)
     proof.seconds_per_step, proof.timed_exactly = timing.seconds, timing.exact
     proof.planned_seconds = proof.steps * timing.seconds
 
 
 def _warn(run: Run, proof: Proof) -> None:
-    if proof.stop_trained < proof.texts:
+    if run.strategy.head == "causal_lm" and proof.stop_trained < proof.texts:
         how = "in no row" if not proof.stop_trained else f"only in {proof.stop_trained:,} of {proof.texts:,} rows"
         proof.warnings.append(
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from tuneforge.rows import Encoded
-from tuneforge.training import likelihood, random_state
+from tuneforge.training import random_state
 from tuneforge.training.collate import collate_packed
 from tuneforge.training.optimise import accumulation, device_count, parameter_groups
+from tuneforge.training.step import TrialStep
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.nn import Module
 
     from tuneforge.components import Context
     from tuneforge.rows import Batch, Loaded
     from tuneforge.settings import Run
+    from tuneforge.training.encode import EncodedSet
 
 COPIED = 500_000_000
 """Parameters up to which the model is copied to be timed with its adapter and optimizer."""
@@ -37,30 +38,7 @@ class Timing(NamedTuple):
     exact: bool
 
 
-class TrialStep:
-    """The `Step` of a timed step: real log-probabilities; the reference is the model itself."""
-
-    def __init__(self, model: Module) -> None:
-        self.model = model
-        self.parts = likelihood.proved_parts(model)[0]
-
-    def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
-        """Summed log-probability of the labelled tokens and their count, each (rows,)."""
-        return likelihood.log_probs(model, self.parts, batch, part)
-
-    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
-        """(rows,) zeros: the reference is computed once, before training."""
-        ids = batch[f"{part}.input_ids" if part else "input_ids"]
-        return ids.new_zeros(len(ids), dtype=torch.float32)
-
-    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
-        """Not part of a timed step."""
-        raise NotImplementedError("a timed step does not generate")
-
-
-def time_step(
-    run: Run, loaded: Loaded, rows: Sequence[Encoded], packs: list[list[int]] | None, context: Context
-) -> Timing:
+def time_step(run: Run, loaded: Loaded, encoded: EncodedSet, packs: list[list[int]] | None, context: Context) -> Timing:
     """Forward, backward and optimizer on a batch of average size. The model, its gradients and all generators
     are left as they were."""
     with _untouched(loaded.model):
@@ -71,17 +49,23 @@ def time_step(
         model.train()
         groups = parameter_groups(model, run.optimizer.weight_decay)
         optimizer = run.optimizer.build(groups, run.learning_rate) if exact else None
-        batch = _batch(run, rows, packs, int(loaded.tokenizer.pad_token_id or 0), next(model.parameters()).device)
-        seconds = _timed(run, model, batch, optimizer)
+        step = TrialStep(run, model, loaded.tokenizer, context)
+        step.prove_parts()
+        run.strategy.begin(encoded.rows, step)
+        chosen = _units(run, encoded.rows, packs)
+        step.rows = [encoded.sources[i] for unit in chosen for i in unit]
+        batch = _batch(run, encoded.rows, chosen, packs is not None, int(loaded.tokenizer.pad_token_id or 0))
+        device = next(model.parameters()).device
+        seconds = _timed(run, step, {name: tensor.to(device) for name, tensor in batch.items()}, optimizer)
     return Timing(seconds * accumulation(run, device_count(run)), exact)
 
 
-def _timed(run: Run, model: Module, batch: Batch, optimizer: Any) -> float:
-    step = TrialStep(model)
+def _timed(run: Run, step: TrialStep, batch: Batch, optimizer: Any) -> float:
+    model = step.model
 
     def once() -> float:
         start = time.perf_counter()
-        loss = run.strategy.loss(model, batch, step)
+        loss = run.strategy.loss(model, run.strategy.roll_out(model, batch, step), step)
         loss.total.backward()  # type: ignore[no-untyped-call]
         if optimizer is not None:
             optimizer.step()
@@ -95,17 +79,18 @@ def _timed(run: Run, model: Module, batch: Batch, optimizer: Any) -> float:
     return statistics.median(once() for _ in range(3 if warm < QUICK else 1))
 
 
-def _batch(run: Run, rows: Sequence[Encoded], packs: list[list[int]] | None, pad: int, device: Any) -> Batch:
+def _units(run: Run, rows: Sequence[Encoded], packs: list[list[int]] | None) -> list[list[int]]:
     """Packs spread over the set, or rows of every length."""
     units = packs if packs is not None else [[i] for i in range(len(rows))]
     size = min(run.batch.size, len(units))
-    chosen = [units[k * len(units) // size] for k in range(size)]
-    if packs is None:
-        batch = run.strategy.collate([rows[i] for unit in chosen for i in unit], pad)
-    else:
-        length = max(sum(len(rows[i].parts["input_ids"]) for i in unit) for unit in chosen)
-        batch = collate_packed([[rows[i] for i in unit] for unit in chosen], pad, length)
-    return {name: tensor.to(device) for name, tensor in batch.items()}
+    return [units[k * len(units) // size] for k in range(size)]
+
+
+def _batch(run: Run, rows: Sequence[Encoded], chosen: list[list[int]], packed: bool, pad: int) -> Batch:
+    if not packed:
+        return run.strategy.collate([rows[i] for unit in chosen for i in unit], pad)
+    length = max(sum(len(rows[i].parts["input_ids"]) for i in unit) for unit in chosen)
+    return collate_packed([[rows[i] for i in unit] for unit in chosen], pad, length)
 
 
 @contextmanager

@@ -154,5 +154,5 @@ def test_a_tokenizer_larger_than_the_embedding(
 
 def test_an_unknown_head(make_run: Callable[..., Any]) -> None:
     run, context = make_run()
-    with pytest.raises(ConfigError, match="has no head 'reward'; it has causal_lm"):
-        run.model.load("reward", context)
+    with pytest.raises(ConfigError, match="has no head 'rewards'; it has causal_lm, masked_lm"):
+        run.model.load("rewards", context)

@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from tuneforge.adapter.full import Full
 from tuneforge.components import Context
+from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.model.tiny import FOLDER, Tiny
 from tuneforge.rows import Loaded
+from tuneforge.settings import Run
 
 SURROGATE_FREE = "hello  wörld ▁ <0x41> 日本語 \x00\x7f \U0001f600‍ \n\n\t\r\n x éé \U0010ffff"
 
 
 def context(seed: int = 0) -> Context:
-    return cast(Context, SimpleNamespace(seed=seed))
+    run = Run(seed=seed, adapter=Full())
+    return RunContext(run, Path())
 
 
 @cache
