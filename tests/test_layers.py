@@ -12,7 +12,7 @@ from tuneforge.kinds import KINDS
 
 PACKAGE = Path(tuneforge.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "files"),
+    ("errors", "extras", "files"),
     ("rows", "conversation"),
     ("protocols",),
     ("components",),
@@ -25,8 +25,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (*KINDS, "training", "preparation", "evaluation", "report"),
     ("builtins",),
     ("terminal", "record", "announce"),
+    ("exporting",),
     ("execute", "commands"),
-    ("grid", "compare"),
+    ("grid", "compare", "export"),
     ("cli", "completion", "__init__"),
 )
 """Left to right: a module may import, at module level, from its own layer and those before it."""
