@@ -19,6 +19,7 @@ from tuneforge.rows import Answer, Encoded, Kept, Loaded, Loss, Metric, Rejected
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
     from numpy import ndarray
+    from torch import Tensor
     from torch.nn import Module
     from torch.optim import Optimizer as TorchOptimizer
     from torch.optim.lr_scheduler import LRScheduler
@@ -77,7 +78,17 @@ class Columns:
     rejected: str | None = None
     """The answer that is not preferred."""
     label: str | None = None
-    """The class of the text."""
+    """The class of the text, or a list of classes; with prompt and completion: whether the answer is wanted."""
+    tokens: str | None = None
+    """The words of a text, as a list."""
+    tags: str | None = None
+    """One tag for each word, as a list."""
+    anchor: str | None = None
+    """A text to which another belongs: a question, a query."""
+    positive: str | None = None
+    """The text that belongs to the anchor."""
+    negative: str | None = None
+    """A text that does not belong to the anchor."""
     system: str | None = None
     """A system message put before the conversation."""
     tools: str | None = None
@@ -99,6 +110,10 @@ class Format(StrEnum):
     prompt_completion = "prompt_completion"
     preference = "preference"
     hh_rlhf = "hh_rlhf"
+    label = "label"
+    tags = "tags"
+    pair = "pair"
+    unpaired = "unpaired"
 
 
 class Role(StrEnum):
@@ -125,7 +140,8 @@ class DataSource(Component):
     limit: int | None = None
     """Read at most this many rows."""
     format: Format = Format.auto
-    """Row format: auto, text, messages, sharegpt, alpaca, prompt_completion, preference or hh_rlhf."""
+    """Row format: auto, text, messages, sharegpt, alpaca, prompt_completion, preference, hh_rlhf, label, tags, pair
+    or unpaired."""
     role: Role = Role.target
     """What an evaluation set stands for: target, general or safety."""
     columns: Columns = field(default_factory=Columns)
@@ -245,6 +261,20 @@ class Strategy(Component):
         """The loss summed over the batch's items, and how many items."""
         raise NotImplementedError
 
+    def chunks(self, encoded: Encoded, limit: int) -> Iterator[Encoded]:
+        """A row longer than `limit` tokens in pieces that fit; asked of strategies that are `chunked`."""
+        from tuneforge.training.encode import overlapping
+
+        return overlapping(encoded, limit)
+
+    def prefix(self, column: str) -> str:
+        """What stands before the text of `anchor`, `positive` or `negative`, in training and when it is embedded."""
+        return ""
+
+    def embed(self, model: Module, batch: Batch, part: str = "") -> Tensor:
+        """(rows, width) embeddings of one part of a batch, pooled; asked of strategies with head `embedding`."""
+        raise NotImplementedError
+
     def save(self, folder: Path, loaded: Loaded) -> None:
         """Write what other libraries need beside the saved model; the default needs nothing."""
 
@@ -324,12 +354,20 @@ class Evaluator(Component):
 class Exporter(Component):
     """Writes the tuned model in another form."""
 
+    tolerance: float | None = None
+    """Largest difference of an output from the tuned model's, as a share of the largest; null: what the form explains."""
+
+    @property
+    def limit(self) -> float:
+        """The tolerance in force."""
+        return 1e-4 if self.tolerance is None else self.tolerance
+
     def export(self, loaded: Loaded, folder: Path, context: Context) -> None:
         """Write `loaded` to `folder`."""
         raise NotImplementedError
 
-    def reload(self, folder: Path, context: Context) -> LM | None:
-        """Load what was exported for a parity check; None: cannot be verified here."""
+    def reload(self, folder: Path, context: Context) -> Loaded | None:
+        """Load what was exported, to be compared with the tuned model; None: it cannot be loaded here."""
         return None
 
 

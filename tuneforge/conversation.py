@@ -38,8 +38,16 @@ def answer_text(columns: Mapping[str, Any], column: str = "completion") -> str:
     return "\n".join(str(m.get("content") or "") for m in parts[1]) if parts else ""
 
 
+def classes(columns: Mapping[str, Any]) -> list[str] | None:
+    """The classes of a text: one, or those of a list, which may be empty; numbers as text. None: the row has none."""
+    label = columns.get("label")
+    if label is None or not isinstance(columns.get("text"), str):
+        return None
+    return [str(one) for one in label] if isinstance(label, Sequence) and not isinstance(label, str) else [str(label)]
+
+
 def offers(columns: Mapping[str, Any], record: str) -> bool:
-    """Whether the columns can serve as `text`, `messages`, `completion` or `preference`."""
+    """Whether the columns can serve as a record: text, messages, completion, preference, label, tags, pair, unpaired."""
     if record == "text":
         return isinstance(columns.get("text"), str)
     if record == "preference":
@@ -48,6 +56,12 @@ def offers(columns: Mapping[str, Any], record: str) -> bool:
         return conversation(columns) is not None
     if record == "completion":
         return split(columns) is not None
+    if record == "label":
+        return classes(columns) is not None
+    if record == "pair":
+        return columns.get("anchor") is not None and columns.get("positive") is not None
+    if record == "unpaired":
+        return split(columns) is not None and "prompt" in columns and isinstance(columns.get("label"), bool)
     return columns.get(record) is not None
 
 

@@ -23,8 +23,10 @@ class Row:
     """One example, and where it came from. Change it with `dataclasses.replace`.
 
     Canonical columns follow the ecosystem: `text`; `messages` (list of {role, content, weight?}) and
-    `tools`; `prompt` + `completion`; `prompt` + `chosen` + `rejected`; `text` + `label`. A `prompt` is
-    a string or a list of messages; so are `completion`, `chosen` and `rejected`.
+    `tools`; `prompt` + `completion`; `prompt` + `chosen` + `rejected`; `text` + `label` (a text, a number
+    or a list of texts); `tokens` + `tags` (lists of equal length); `anchor` + `positive` (+ `negative`); `prompt` +
+    `completion` + `label` (a bool: whether the answer is wanted). A `prompt` is a string or a list of messages;
+    so are `completion`, `chosen` and `rejected`.
     """
 
     columns: Mapping[str, Any]

@@ -14,6 +14,9 @@ from tuneforge.preparation.messages import Message, Unusable, filled, message, m
 
 Side = str | list[Message]
 
+WANTED = {"true": True, "1": True, "false": False, "0": False}
+"""Label of an answer: whether it is wanted."""
+
 
 @dataclass
 class Layout:
@@ -44,6 +47,11 @@ class Layout:
             made["messages"] = self._conversation(raw)
         if "text" in self.names:
             made["text"] = filled(self._field(raw, "text"), self._said("text"))
+        if "tokens" in self.names and "tags" in self.names:
+            made.update(self._tagged(raw))
+        made.update({name: self._plain(raw, name) for name in ("anchor", "positive") if name in self.names})
+        if self._optional(raw, "negative") is not None:
+            made["negative"] = self._plain(raw, "negative")
         made = _alike(made)
         made.update(self._label(raw))
         made.update(self._tools(raw))
@@ -134,10 +142,41 @@ class Layout:
     def _label(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         label = self._optional(raw, "label")
         if label is None:
+            if self.format in (Format.label, Format.unpaired):
+                raise Unusable(f"no label: {self._said('label')} is empty")
             return {}
-        if isinstance(label, (bool, int)):
-            return {"label": label}
-        return {"label": filled(label, self._said("label"), "empty label")}
+        where = self._said("label")
+        if "completion" in self.names and "chosen" not in self.names:
+            wanted = WANTED.get(str(label).strip().casefold())
+            if wanted is None and self.format is Format.unpaired:
+                raise Unusable(f"wrong label: {where} is {label!r}; an answer is wanted (true) or not (false)")
+            return {"label": self._class(label, where) if wanted is None else wanted}
+        if isinstance(label, list):
+            return {"label": [str(self._class(one, f"{where}[{number}]")) for number, one in enumerate(label)]}
+        return {"label": self._class(label, where)}
+
+    def _class(self, label: Any, where: str, kind: str = "empty label") -> str | int:
+        return label if isinstance(label, (bool, int)) else filled(label, where, kind)
+
+    def _plain(self, raw: Mapping[str, Any], canonical: str) -> str:
+        return filled(self._field(raw, canonical), self._said(canonical))
+
+    def _tagged(self, raw: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Words and their tags, as lists of equal length."""
+        found = {}
+        for name in ("tokens", "tags"):
+            value, where = self._field(raw, name), self._said(name)
+            if not isinstance(value, list) or not value:
+                raise Unusable(f"wrong type: {where} is no list with something in it")
+            found[name] = [
+                str(self._class(one, f"{where}[{number}]", "empty word")) for number, one in enumerate(value)
+            ]
+        words, tags = len(found["tokens"]), len(found["tags"])
+        if words != tags:
+            raise Unusable(
+                f"lengths differ: {self._said('tokens')} has {words} words, {self._said('tags')} {tags} tags"
+            )
+        return found
 
     def _tools(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Tools as a list of objects; many files hold that list as a JSON string."""

@@ -19,12 +19,20 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "rejected": ("rejected", "rejected_messages"),
     "text": ("text",),
     "label": ("label",),
+    "tokens": ("tokens", "words"),
+    "tags": ("tags", "ner_tags"),
+    "anchor": ("anchor", "query", "question"),
+    "positive": ("positive", "answer"),
+    "negative": ("negative",),
     "system": ("system",),
     "tools": ("tools",),
     "history": ("history",),
     "group": ("group",),
 }
 """Canonical name: names in files, the first that is there is taken."""
+
+PAIRS = (("anchor", "positive"), ("query", "positive"), ("question", "answer"))
+"""Names that make a file one of pairs."""
 
 NEEDED: dict[Format, tuple[str, ...]] = {
     Format.text: ("text",),
@@ -34,6 +42,10 @@ NEEDED: dict[Format, tuple[str, ...]] = {
     Format.prompt_completion: ("prompt", "completion"),
     Format.preference: ("chosen", "rejected"),
     Format.hh_rlhf: ("chosen", "rejected"),
+    Format.label: ("text", "label"),
+    Format.tags: ("tokens", "tags"),
+    Format.pair: ("anchor", "positive"),
+    Format.unpaired: ("prompt", "completion", "label"),
 }
 """What a format cannot do without."""
 
@@ -45,12 +57,17 @@ FURTHER: dict[Format, tuple[str, ...]] = {
     Format.prompt_completion: ("system", "tools", "chosen", "rejected", "label"),
     Format.preference: ("prompt", "messages", "input", "system", "tools", "completion", "label"),
     Format.hh_rlhf: (),
+    Format.label: (),
+    Format.tags: (),
+    Format.pair: ("negative",),
+    Format.unpaired: ("system", "tools"),
 }
 """What a format may have besides."""
 
 KNOWN_LAYOUTS = (
     "text; messages (role, content); conversations (from, value); instruction, input, output; prompt, completion; "
-    "prompt, chosen, rejected; chosen, rejected as transcripts or as messages"
+    "prompt, chosen, rejected; chosen, rejected as transcripts or as messages; text, label; tokens, tags; "
+    "anchor, positive; question, answer"
 )
 
 
@@ -102,7 +119,23 @@ def _named(given: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
     if not {"chosen", "rejected"} <= names.keys():
         _drop_unless(names, given, "chosen", False)
         _drop_unless(names, given, "rejected", False)
+    _keep_one_kind(names, given)
     return names
+
+
+def _keep_one_kind(names: dict[str, str], given: Mapping[str, str]) -> None:
+    """Tags and pairs are what a row is only where they are mapped, or where nothing else is to be seen."""
+    for kind in (("tokens", "tags"), ("anchor", "positive")):
+        if set(kind) <= given.keys():
+            for other in ("text", "messages", "prompt", "completion", "chosen", "rejected", "label"):
+                _drop_unless(names, given, other, False)
+    other = {"text", "messages", "prompt", "chosen"} & names.keys()
+    tagged = not other and {"tokens", "tags"} <= names.keys()
+    for canonical in ("tokens", "tags"):
+        _drop_unless(names, given, canonical, tagged)
+    known = (names.get("anchor"), names.get("positive")) in PAIRS or {"anchor", "positive"} & given.keys()
+    for canonical in ("anchor", "positive", "negative"):
+        _drop_unless(names, given, canonical, bool(known) and not other and not tagged)
 
 
 def _drop_unless(names: dict[str, str], given: Mapping[str, str], canonical: str, wanted: bool) -> None:
@@ -120,6 +153,10 @@ def _detected(names: Mapping[str, str], given: Mapping[str, str], head: Sequence
         return Format.sharegpt if _speaks_sharegpt(names["messages"], head) else Format.messages
     if "prompt" in names:
         return Format.alpaca if names["prompt"] == "instruction" and not given else Format.prompt_completion
+    if "tokens" in names and "tags" in names:
+        return Format.tags
+    if "anchor" in names and "positive" in names:
+        return Format.pair
     return Format.text if "text" in names else None
 
 

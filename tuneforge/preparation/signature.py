@@ -37,6 +37,8 @@ def content(columns: Mapping[str, Any]) -> bytes:
 def turns(columns: Mapping[str, Any]) -> Iterator[Turn]:
     """Each answer in a row with what stands before it: every assistant turn, chosen and completion, or the text.
 
+    A text or a list of words is one answer whatever its label or tags are: a row that stands in training with another
+    label has been seen all the same. An anchor is the prompt of its positive.
     A prompt given as text equals the same prompt as one user message.
     """
     if isinstance(columns.get("messages"), Sequence):
@@ -56,6 +58,16 @@ def turns(columns: Mapping[str, Any]) -> Iterator[Turn]:
         digest = _new()
         _feed(digest, folded(columns["text"]))
         yield Turn(b"", digest.digest())
+    if columns.get("tokens") is not None:
+        digest = _new()
+        _feed(digest, folded(" ".join(columns["tokens"])))
+        yield Turn(b"", digest.digest())
+    if columns.get("anchor") is not None:
+        asked = _new()
+        _feed(asked, folded(columns["anchor"]))
+        whole = asked.copy()
+        _feed(whole, folded(columns.get("positive") or ""))
+        yield Turn(asked.digest(), whole.digest())
 
 
 def prompt(columns: Mapping[str, Any]) -> bytes:

@@ -22,6 +22,10 @@ FITS = {
     "preference": "strategy=dpo",
     "messages": "strategy=instruction",
     "completion": "strategy=sft",
+    "label": "strategy=classification",
+    "tags": "strategy=token_classification",
+    "pair": "strategy=contrastive",
+    "unpaired": "strategy=kto",
 }
 """Record that a row offers → the strategy that trains on it."""
 NO_LOSS = "no token carries loss"
@@ -44,6 +48,10 @@ _NEEDS = {
     "messages": "messages, or prompt and completion",
     "completion": "prompt and completion, or messages that end with the assistant",
     "preference": "prompt, chosen and rejected",
+    "label": "a text and its label",
+    "tags": "tokens and as many tags",
+    "pair": "an anchor and a positive",
+    "unpaired": "prompt, completion and a label that is true or false",
 }
 
 

@@ -104,6 +104,24 @@ def said(*rows: dict[str, Any], **source: Any) -> str:
         ({"prompt": "Q", "response": "A"}, "prompt_completion", {"prompt": "Q", "completion": "A"}),
         ({"prompt": [USER], "completion": [BOT]}, "prompt_completion", {"prompt": [USER], "completion": [BOT]}),
         ({"prompt": "Q", "label": "safe"}, "prompt (no answer)", {"prompt": "Q", "label": "safe"}),
+        ({"text": "x", "label": ["b", 1]}, "text", {"text": "x", "label": ["b", "1"]}),
+        ({"text": "x", "label": []}, "text", {"text": "x", "label": []}),
+        (
+            {"prompt": "Q", "completion": "A", "label": "False"},
+            "prompt_completion",
+            {"prompt": "Q", "completion": "A", "label": False},
+        ),
+        ({"tokens": ["a", "b"], "tags": ["O", "B-x"]}, "tags", {"tokens": ["a", "b"], "tags": ["O", "B-x"]}),
+        ({"words": ["a"], "ner_tags": [3], "id": 1}, "tags", {"tokens": ["a"], "tags": ["3"]}),
+        ({"anchor": "a", "positive": "b"}, "pair", {"anchor": "a", "positive": "b"}),
+        (
+            {"query": "a", "positive": "b", "negative": "c"},
+            "pair",
+            {"anchor": "a", "positive": "b", "negative": "c"},
+        ),
+        ({"question": "a", "answer": "b"}, "pair", {"anchor": "a", "positive": "b"}),
+        ({"text": "t", "tokens": ["a"], "tags": ["O"]}, "text", {"text": "t"}),
+        ({"text": "t", "question": "a", "answer": "b"}, "text", {"text": "t"}),
         (
             {"prompt": "Q", "chosen": "a", "rejected": "b"},
             "preference",
@@ -181,7 +199,12 @@ def turns(*roles: str) -> dict[str, Any]:
         ({"text": "a\0b"}, "NUL character: in 'text' at character 2"),
         ({"text": "a\ud800b"}, "lone surrogate: U+D800 in 'text'"),
         ({"text": "x" * 5_000_000}, "row too large: 'text' has 5,000,000 characters"),
-        ({"text": "x", "label": [1]}, "wrong type: 'label' is a list, not text"),
+        ({"text": "x", "label": [{}]}, "wrong type: 'label'[0] is an object, not text"),
+        ({"text": "x", "label": 0.5}, "wrong type: 'label' is a number, not text"),
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "lengths differ: 'tokens' has 2 words, 'tags' 1 tags"),
+        ({"tokens": "a b", "tags": ["O"]}, "wrong type: 'tokens' is no list with something in it"),
+        ({"tokens": ["a", ""], "tags": ["O", "O"]}, "empty word: 'tokens'[1]"),
+        ({"anchor": "a", "positive": ""}, "empty text: 'positive'"),
         ({"prompt": "Q", "chosen": "a", "rejected": "a"}, "chosen equals rejected: nothing is preferred"),
         ({"prompt": "Q", "chosen": "a", "rejected": " "}, "empty answer: 'rejected'"),
         ({"prompt": "Q", "chosen": USER, "rejected": BOT}, "roles out of order"),
@@ -250,6 +273,11 @@ def test_columns_are_mapped() -> None:
     )
     assert convert(row | {"prompt": "p"}, columns=Columns(text="text")) == {"text": "t"}
     assert convert({"chat": [USER, BOT], "prompt": "p"}, columns=Columns(messages="chat")) == {"messages": [USER, BOT]}
+    row = {"text": "a b", "words": ["a", "b"], "bio": ["O", "O"], "sentence1": "s", "sentence2": "t", "prompt": "p"}
+    assert convert(row, columns=Columns(tokens="words", tags="bio")) == {"tokens": ["a", "b"], "tags": ["O", "O"]}
+    pair = Columns(anchor="sentence1", positive="sentence2")
+    assert convert(row, columns=pair) == {"anchor": "s", "positive": "t"}
+    assert convert({"text": "t", "category": "c"}, columns=Columns(label="category")) == {"text": "t", "label": "c"}
 
 
 def test_a_format_can_be_demanded() -> None:
@@ -258,6 +286,11 @@ def test_a_format_can_be_demanded() -> None:
     assert convert(row, format=Format.prompt_completion) == {"prompt": "Q", "completion": "A"}
     assert convert(row, format=Format.messages) == {"messages": [USER, BOT]}
     assert said(row, format=Format.text) == "text columns configured"
+    row = {"prompt": "Q", "completion": "A", "label": 0}
+    assert convert(row, format=Format.unpaired) == {"prompt": "Q", "completion": "A", "label": False}
+    for wrong in ("perhaps", None):
+        with pytest.raises(Unusable, match="wrong label: 'label' is 'perhaps'|no label: 'label' is empty"):
+            convert(row | {"label": wrong}, format=Format.unpaired)
 
 
 @pytest.mark.parametrize(
