@@ -47,7 +47,7 @@ def classes(columns: Mapping[str, Any]) -> list[str] | None:
 
 
 def offers(columns: Mapping[str, Any], record: str) -> bool:
-    """Whether the columns can serve as a record: text, messages, completion, preference, label, tags, pair, unpaired."""
+    """Whether the columns can serve as text, messages, completion, preference, label, tags, pair or unpaired."""
     if record == "text":
         return isinstance(columns.get("text"), str)
     if record == "preference":

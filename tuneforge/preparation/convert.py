@@ -164,13 +164,11 @@ class Layout:
     def _tagged(self, raw: Mapping[str, Any]) -> dict[str, list[str]]:
         """Words and their tags, as lists of equal length."""
         found = {}
-        for name in ("tokens", "tags"):
+        for name, kind in (("tokens", "empty word"), ("tags", "empty tag")):
             value, where = self._field(raw, name), self._said(name)
             if not isinstance(value, list) or not value:
                 raise Unusable(f"wrong type: {where} is no list with something in it")
-            found[name] = [
-                str(self._class(one, f"{where}[{number}]", "empty word")) for number, one in enumerate(value)
-            ]
+            found[name] = [str(self._class(one, f"{where}[{i}]", kind)) for i, one in enumerate(value)]
         words, tags = len(found["tokens"]), len(found["tags"])
         if words != tags:
             raise Unusable(

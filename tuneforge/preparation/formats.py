@@ -127,15 +127,15 @@ def _keep_one_kind(names: dict[str, str], given: Mapping[str, str]) -> None:
     """Tags and pairs are what a row is only where they are mapped, or where nothing else is to be seen."""
     for kind in (("tokens", "tags"), ("anchor", "positive")):
         if set(kind) <= given.keys():
-            for other in ("text", "messages", "prompt", "completion", "chosen", "rejected", "label"):
-                _drop_unless(names, given, other, False)
+            for canonical in ("text", "messages", "prompt", "completion", "chosen", "rejected", "label"):
+                _drop_unless(names, given, canonical, False)
     other = {"text", "messages", "prompt", "chosen"} & names.keys()
     tagged = not other and {"tokens", "tags"} <= names.keys()
     for canonical in ("tokens", "tags"):
         _drop_unless(names, given, canonical, tagged)
-    known = (names.get("anchor"), names.get("positive")) in PAIRS or {"anchor", "positive"} & given.keys()
+    known = (names.get("anchor"), names.get("positive")) in PAIRS or not given.keys().isdisjoint(PAIRS[0])
     for canonical in ("anchor", "positive", "negative"):
-        _drop_unless(names, given, canonical, bool(known) and not other and not tagged)
+        _drop_unless(names, given, canonical, known and not other and not tagged)
 
 
 def _drop_unless(names: dict[str, str], given: Mapping[str, str], canonical: str, wanted: bool) -> None:

@@ -289,7 +289,7 @@ def test_a_format_can_be_demanded() -> None:
     row = {"prompt": "Q", "completion": "A", "label": 0}
     assert convert(row, format=Format.unpaired) == {"prompt": "Q", "completion": "A", "label": False}
     for wrong in ("perhaps", None):
-        with pytest.raises(Unusable, match="wrong label: 'label' is 'perhaps'|no label: 'label' is empty"):
+        with pytest.raises(Unusable, match=r"wrong label: 'label' is 'perhaps'|no label: 'label' is empty"):
             convert(row | {"label": wrong}, format=Format.unpaired)
 
 
