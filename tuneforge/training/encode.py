@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tuneforge.components import Context
+from tuneforge.components import Context, Strategy
 from tuneforge.conversation import as_messages
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded, Rejected, Row
@@ -81,7 +81,7 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
         if isinstance(encoded, Rejected):
             found.rejected.append(encoded)
             continue
-        pieces = _fitted(encoded, limit, run.strategy.chunked)
+        pieces = _fitted(encoded, limit, run.strategy)
         if pieces is None:
             reason = f"too long: {_longest(encoded):,} tokens, and batch.max_length is {limit}"
             found.rejected.append(Rejected(row, reason))
@@ -125,7 +125,7 @@ def _encodings(
 def _spoken(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """All texts of a row as messages of those who speak them."""
     found = list(columns.get("messages") or ()) + as_messages(columns.get("prompt") or "", "user")
-    for name in ("text", "completion", "chosen", "rejected"):
+    for name in ("text", "completion", "chosen", "rejected", "anchor", "positive", "negative"):
         found += as_messages(columns.get(name) or "", "assistant")
     return found
 
@@ -134,15 +134,14 @@ def _longest(encoded: Encoded) -> int:
     return max(len(tokens) for tokens in encoded.parts.values())
 
 
-def _fitted(encoded: Encoded, limit: int, chunked: bool) -> list[Encoded] | None:
+def _fitted(encoded: Encoded, limit: int, strategy: Strategy) -> list[Encoded] | None:
     """The row, or its chunks; None where it is too long and may not be cut."""
-    length = _longest(encoded)
-    if length <= limit:
+    if _longest(encoded) <= limit:
         return [encoded]
-    return list(_chunks(encoded, limit)) if chunked else None
+    return list(strategy.chunks(encoded, limit)) if strategy.chunked else None
 
 
-def _chunks(encoded: Encoded, limit: int) -> Iterator[Encoded]:
+def overlapping(encoded: Encoded, limit: int) -> Iterator[Encoded]:
     """Chunks that overlap by one token, which gives each chunk's first prediction its context."""
     ids, labels = encoded.parts["input_ids"], encoded.parts["labels"]
     for start in range(0, len(ids) - 1, limit - 1):

@@ -54,9 +54,14 @@ def render_all(conversations: Sequence[tuple[Messages, Any]], tokenizer: Tokeniz
 
 def plain(texts: Sequence[str], tokenizer: Tokenizer) -> list[Rendered | RenderError]:
     """Texts as they are, with what the tokenizer adds itself and an end-of-text token; nothing is masked."""
-    of = chat(tokenizer)
-    found = _tokenise([_plain(t, of) for t in texts], of, affixes=True)
+    found = affixed(texts, tokenizer)
     return [r if isinstance(r, RenderError) else _ended(r, tokenizer.eos_token_id) for r in found]
+
+
+def affixed(texts: Sequence[str], tokenizer: Tokenizer) -> list[Rendered | RenderError]:
+    """Texts as they are, with what the tokenizer adds itself ([CLS], [SEP], a BOS) and nothing else."""
+    of = chat(tokenizer)
+    return _tokenise([_plain(t, of) for t in texts], of, affixes=True)
 
 
 def answers(rows: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, column: str) -> list[Answered | RenderError]:
