@@ -66,20 +66,30 @@ def tuneforge_adapter() -> list[type[c.Adapter]]:
 
 @hookimpl
 def tuneforge_optimizer() -> list[type[c.Optimizer]]:
-    """adamw."""
+    """adamw, adamw_8bit, adafactor, lion, muon, schedule_free, sgd."""
+    from tuneforge.optimizer.adafactor import Adafactor
     from tuneforge.optimizer.adamw import AdamW
+    from tuneforge.optimizer.adamw_8bit import AdamW8Bit
+    from tuneforge.optimizer.lion import Lion
+    from tuneforge.optimizer.muon import Muon
+    from tuneforge.optimizer.schedule_free import ScheduleFree
+    from tuneforge.optimizer.sgd import Sgd
 
-    return [AdamW]
+    return [AdamW, AdamW8Bit, Adafactor, Lion, Muon, ScheduleFree, Sgd]
 
 
 @hookimpl
 def tuneforge_scheduler() -> list[type[c.Scheduler]]:
-    """constant, cosine, linear."""
+    """constant, cosine, cosine_with_restarts, inverse_sqrt, linear, polynomial, wsd."""
     from tuneforge.scheduler.constant import Constant
     from tuneforge.scheduler.cosine import Cosine
+    from tuneforge.scheduler.cosine_with_restarts import CosineWithRestarts
+    from tuneforge.scheduler.inverse_sqrt import InverseSqrt
     from tuneforge.scheduler.linear import Linear
+    from tuneforge.scheduler.polynomial import Polynomial
+    from tuneforge.scheduler.wsd import Wsd
 
-    return [Constant, Cosine, Linear]
+    return [Constant, Cosine, CosineWithRestarts, InverseSqrt, Linear, Polynomial, Wsd]
 
 
 @hookimpl
@@ -90,6 +100,15 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
 
     return [ExactMatch, Perplexity, PreferenceAccuracy]
+
+
+@hookimpl
+def tuneforge_exporter() -> list[type[c.Exporter]]:
+    """merged, int8."""
+    from tuneforge.exporter.int8 import Int8
+    from tuneforge.exporter.merged import Merged
+
+    return [Merged, Int8]
 
 
 @hookimpl

@@ -355,7 +355,7 @@ class Exporter(Component):
     """Writes the tuned model in another form."""
 
     tolerance: float | None = None
-    """Largest difference of an output from the tuned model's, as a share of the largest; null: what the form explains."""
+    """Largest difference from the tuned model's outputs, as a share of the largest one; null: what the form explains."""
 
     @property
     def limit(self) -> float:
@@ -388,13 +388,18 @@ class Program(Component):
 class Optimizer(Component):
     """A torch optimizer."""
 
+    matrices: ClassVar[bool] = False
+    """Treats hidden matrices unlike the rest: groups say by `hidden` which they are."""
+
     learning_rate: float | None = None
     """Peak learning rate; null: the strategy's own times the adapter's factor."""
     weight_decay: float = 0.01
     """Decoupled weight decay; norms and biases are never decayed."""
+    layer_decay: float = 1.0
+    """Each layer's learning rate is that of the layer above times this; the head has the whole, embeddings the least."""
 
     def build(self, groups: Sequence[Mapping[str, Any]], learning_rate: float) -> TorchOptimizer:
-        """The optimizer over parameter groups that carry their own `weight_decay`."""
+        """The optimizer over parameter groups that carry their own `weight_decay`, and `lr` where it differs."""
         raise NotImplementedError
 
 

@@ -31,6 +31,7 @@ def problems(run: Run) -> Iterator[str]:
     if not run.data and not run.synthetic:
         yield "data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk"
     yield from _batch_problems(run)
+    yield from _optimisation_problems(run)
     yield from _evaluation_problems(run)
     if not 0 <= run.max_quarantined <= 1:
         yield f"max_quarantined={run.max_quarantined}: is a share between 0 and 1"
@@ -52,6 +53,28 @@ def _batch_problems(run: Run) -> Iterator[str]:
         yield "trainer.max_epochs=null: then trainer.max_steps must say when to stop"
     if run.checkpoint.keep < 1:
         yield f"checkpoint.keep={run.checkpoint.keep}: must be 1 or more"
+
+
+def _optimisation_problems(run: Run) -> Iterator[str]:
+    optimizer, regular, stopping = run.optimizer, run.regularization, run.early_stopping
+    if optimizer.learning_rate is not None and optimizer.learning_rate < 0:
+        yield f"optimizer.learning_rate={optimizer.learning_rate}: must be 0 or more"
+    if optimizer.weight_decay < 0:
+        yield f"optimizer.weight_decay={optimizer.weight_decay}: must be 0 or more"
+    if not 0 < optimizer.layer_decay <= 1:
+        yield f"optimizer.layer_decay={optimizer.layer_decay}: must be above 0, and 1 at most"
+    if run.scheduler.warmup < 0:
+        yield f"scheduler.warmup={run.scheduler.warmup}: must be 0 or more"
+    if regular.neftune_alpha < 0:
+        yield f"regularization.neftune_alpha={regular.neftune_alpha}: must be 0 or more"
+    if not 0 <= regular.ema_decay < 1:
+        yield f"regularization.ema_decay={regular.ema_decay}: must be at least 0 and below 1"
+    if regular.swa_start < 0:
+        yield f"regularization.swa_start={regular.swa_start}: must be 0 or more"
+    if stopping.patience is not None and stopping.patience < 1:
+        yield f"early_stopping.patience={stopping.patience}: must be 1 or more, or null"
+    if stopping.min_delta < 0:
+        yield f"early_stopping.min_delta={stopping.min_delta}: must be 0 or more"
 
 
 def _evaluation_problems(run: Run) -> Iterator[str]:

@@ -29,6 +29,14 @@ from tuneforge.errors import ConfigError
 from tuneforge.rules import problems
 
 
+class Parallel(StrEnum):
+    """How several devices share the training."""
+
+    auto = "auto"
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
 class Packing(StrEnum):
     """Whether several rows share one sequence."""
 
@@ -57,6 +65,40 @@ class Batch:
     """Longest sequence in tokens; null: the smaller of the model's context and 1024. Longer rows are quarantined."""
     packing: Packing = Packing.auto
     """Several rows per sequence: auto (where a probe proves it exact and enough steps remain), on or off."""
+
+
+class Average(StrEnum):
+    """Which weights are validated, saved and evaluated."""
+
+    none = "none"
+    ema = "ema"
+    swa = "swa"
+
+
+@dataclass(kw_only=True)
+class Regularization:
+    """What keeps the tuned model general."""
+
+    neftune_alpha: float = 0.0
+    """Uniform noise of this size on the embeddings while training (NEFTune, arXiv:2310.05914); 0: none, 5 is usual."""
+    average: Average = Average.none
+    """The weights that are validated, saved and evaluated: none (the last), ema or swa (their average over steps)."""
+    ema_decay: float = 0.99
+    """Share of the average that stays at each step with ema; it reaches back about 1 / (1 - ema_decay) steps."""
+    swa_start: float = 0.75
+    """With swa, weights are averaged from here: a share of all steps when below 1, else a step."""
+
+
+@dataclass(kw_only=True)
+class EarlyStopping:
+    """When training ends before its last step, and which weights it leaves; only where a validation set exists."""
+
+    patience: int | None = 3
+    """Validations without improvement after which training stops; null: it never stops early."""
+    min_delta: float = 0.0
+    """A validation loss counts as improvement when it falls by more than this."""
+    best: bool = True
+    """The saved and evaluated model is the one with the lowest validation loss, not the last."""
 
 
 @dataclass(kw_only=True)
@@ -120,7 +162,11 @@ class TrainerSettings:
     accelerator: str = "auto"
     """cpu, gpu, mps or auto."""
     devices: str = "auto"
-    """Number of devices, or auto."""
+    """Devices of each machine: auto, a number, or a list of GPUs such as '0,1'."""
+    num_nodes: int = 1
+    """Machines; above 1, torchrun or srun starts the processes."""
+    strategy: Parallel = Parallel.auto
+    """Several devices: ddp (each holds the whole model), fsdp (each holds a share of it); auto: ddp."""
     precision: str = "32-true"
     """Lightning's precision: 32-true, bf16-mixed, bf16-true, 16-mixed."""
     max_epochs: int | None = 3
@@ -150,7 +196,7 @@ class Run:
     output_dir: str | None = None
     """Run directory; null: outputs/<date>/<time>-<name>."""
     resume: str | None = None
-    """A run directory to continue; alone, with only max_steps, max_epochs and devices changed."""
+    """A run directory to continue; alone, with only max_steps, max_epochs, devices and num_nodes changed."""
     max_quarantined: float = 0.05
     """Largest share of rows that may be dropped before the run is refused."""
     model: Model = MISSING
@@ -187,6 +233,10 @@ class Run:
     """How rows become batches."""
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     """When training state is saved."""
+    regularization: Regularization = field(default_factory=Regularization)
+    """What keeps the tuned model general."""
+    early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
+    """When training ends early."""
     audit: Audit = field(default_factory=Audit)
     """What is proved before the first step."""
     baseline: Baseline = field(default_factory=Baseline)

@@ -33,6 +33,7 @@ NEEDS = {
     "data/parquet": ["data.parquet.path=train.parquet"],
     "data/text": ["data.text.path=train.txt"],
     "model/hf": ["model.path=./model"],
+    "optimizer/schedule_free": ["scheduler=constant"],
     "transform/length": ["transform.length.max_characters=9"],
     "synthetic/template": ["synthetic.template.grammar=helpdesk"],
 }

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Loss
+from tuneforge.training.groups import parameter_groups
 from tuneforge.training.loader import Micro
-from tuneforge.training.optimise import parameter_groups
 from tuneforge.training.step import TrainingStep
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
-        groups = parameter_groups(self.model, self.settings.optimizer.weight_decay)
+        groups = parameter_groups(self.model, self.settings.optimizer, self.settings.learning_rate)
         optimizer = self.settings.optimizer.build(groups, self.settings.learning_rate)
         schedule = self.settings.scheduler.build(optimizer, self.total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

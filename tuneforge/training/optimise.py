@@ -1,39 +1,51 @@
-"""From settings to optimizer steps: how many, over which parameters, at which learning rate."""
+"""From settings to optimizer steps: how many, and at which learning rate."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tuneforge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch.nn import Module, Parameter
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
     from tuneforge.settings import Run
 
-NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)")
-"""Names of parameters that are not decayed: the rule of Hugging Face's Trainer, as results must agree with it."""
-
-
 def device_count(run: Run) -> int:
+    """How many devices train, on all machines together."""
+    from tuneforge.training import world
+
+    size = world.current().size
+    return size if size > 1 else local_devices(run) * run.trainer.num_nodes
+
+
+def local_devices(run: Run) -> int:
     """How many devices `trainer.devices` means on this machine."""
+    chosen = device_choice(run)
+    return chosen if isinstance(chosen, int) else len(chosen)
+
+
+def device_choice(run: Run) -> int | list[int]:
+    """A number of devices, or which GPUs. ConfigError for anything else."""
     import torch
+
+    from tuneforge.training import world
 
     asked = str(run.trainer.devices).strip()
     if asked in ("auto", "-1"):
+        if (here := world.current()).size > 1:
+            return here.local_size
         on_gpu = run.trainer.accelerator in ("auto", "gpu", "cuda")
         return max(1, torch.cuda.device_count()) if on_gpu else 1
     if asked.isdecimal() and int(asked) > 0:
         return int(asked)
     listed = [part.strip() for part in asked.strip("[]").split(",")]
-    if len(listed) > 1 and all(part.isdecimal() for part in listed):
-        return len(listed)
-    raise ConfigError(f"trainer.devices is '{asked}'; allowed: auto, a number from 1, or a list such as 0,1")
+    if len(listed) > 1 and all(part.isdecimal() for part in listed) and len(set(listed)) == len(listed):
+        return [int(part) for part in listed]
+    raise ConfigError(f"trainer.devices is '{asked}'; allowed: auto, a number from 1, or a list of GPUs such as 0,1")
 
 
 def accumulation(run: Run, devices: int) -> int:
@@ -66,31 +78,16 @@ def planned_steps(run: Run, units: int) -> tuple[int, int]:
     return per_epoch, min(limits)
 
 
-def parameter_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters that train, in two groups: decayed, and norms and biases, which are not. ConfigError for none."""
-    from torch.nn import LayerNorm
-
-    norms = {
-        f"{m}.{p}" for m, layer in model.named_modules() if isinstance(layer, LayerNorm) for p in ("weight", "bias")
-    }
-    decayed: list[Parameter] = []
-    plain: list[Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (plain if name in norms or NO_DECAY.search(name.lower()) else decayed).append(parameter)
-    if not decayed and not plain:
-        raise ConfigError("nothing trains: the adapter left no parameter that requires gradients")
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return [g for g in groups if g["params"]]
-
-
 def schedule(optimizer: Optimizer, warmup: int, steps: int, decay: Callable[[float], float]) -> LRScheduler:
     """Linear warm-up over `warmup` steps from 0, then `decay(share of the steps after it that are done)`."""
+    return warmed_up(optimizer, warmup, lambda done: decay(min(1.0, done / max(1, steps - warmup))))
+
+
+def warmed_up(optimizer: Optimizer, warmup: int, after: Callable[[int], float]) -> LRScheduler:
+    """Linear warm-up over `warmup` steps from 0, then `after(steps since)` times each group's own learning rate."""
     from torch.optim.lr_scheduler import LambdaLR
 
     def factor(done: int) -> float:
-        if done < warmup:
-            return done / warmup
-        return max(0.0, decay(min(1.0, (done - warmup) / max(1, steps - warmup))))
+        return done / warmup if done < warmup else max(0.0, after(done - warmup))
 
     return LambdaLR(optimizer, factor)

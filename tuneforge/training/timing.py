@@ -14,7 +14,8 @@ import torch
 from tuneforge.rows import Encoded
 from tuneforge.training import random_state
 from tuneforge.training.collate import collate_packed
-from tuneforge.training.optimise import accumulation, device_count, parameter_groups
+from tuneforge.training.groups import parameter_groups
+from tuneforge.training.optimise import accumulation, device_count
 from tuneforge.training.step import TrialStep
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def time_step(run: Run, loaded: Loaded, encoded: EncodedSet, packs: list[list[in
         if exact:
             model = run.adapter.apply(copy.deepcopy(model), context)
         model.train()
-        groups = parameter_groups(model, run.optimizer.weight_decay)
+        groups = parameter_groups(model, run.optimizer, run.learning_rate)
         optimizer = run.optimizer.build(groups, run.learning_rate) if exact else None
         step = TrialStep(run, model, loaded.tokenizer, context)
         step.prove_parts()

@@ -15,10 +15,12 @@ import torch
 from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError, DataRefused, Preempted, TuneForgeError
+from tuneforge.optimizer.adamw import AdamW
 from tuneforge.scheduler.constant import Constant
 from tuneforge.scheduler.cosine import Cosine
 from tuneforge.training.fit import fit
-from tuneforge.training.optimise import parameter_groups, planned_steps
+from tuneforge.training.groups import parameter_groups
+from tuneforge.training.optimise import planned_steps
 
 
 def train(folder, *, n=16, packing=False, validation=None, callbacks=(), adapter=None, model=None, **values):
@@ -226,7 +228,7 @@ def test_steps_are_planned_from_epochs_and_limits():
 
 
 def test_norms_and_biases_are_not_decayed():
-    groups = parameter_groups(small.gpt2(), 0.1)
+    groups = parameter_groups(small.gpt2(), AdamW(weight_decay=0.1), 1.0)
     assert [g["weight_decay"] for g in groups] == [0.1, 0.0]
     assert all(p.ndim == 2 for p in groups[0]["params"])
     assert all(p.ndim == 1 for p in groups[1]["params"])
