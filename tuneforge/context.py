@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 from tuneforge.components import Evaluator, Model, Teacher
 from tuneforge.errors import ConfigError, nearest
+from tuneforge.rows import Loaded
 from tuneforge.settings import Run
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class RunContext:
     cache: Path = field(default_factory=default_cache)
     labels: Sequence[str] = ()
     notes: list[dict[str, Any]] = field(default_factory=list)
+    _others: dict[tuple[str, str], Loaded] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -56,9 +58,22 @@ class RunContext:
         found: Any = installed() if installed else catalogue.component("model/hf")(path=path)  # type: ignore[call-arg]
         return cast("Model", found)
 
+    def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
+        """Another model in eval mode, without gradients, loaded once."""
+        if (path, head) not in self._others:
+            loaded = self.model(path).load(head, self)
+            loaded.model.eval().requires_grad_(False)
+            self._others[path, head] = loaded
+        return self._others[path, head]
+
     def evaluator(self, name: str) -> Evaluator:
-        """The configured evaluator of that key."""
-        return _named("evaluator", self.run.evaluator, name)
+        """The configured evaluator of that key, else the installed one of that name with its defaults."""
+        from tuneforge import plugins
+
+        installed = plugins.load().components.get(f"evaluator/{name}")
+        if name in self.run.evaluator or installed is None:
+            return _named("evaluator", self.run.evaluator, name)
+        return cast("Evaluator", installed())
 
     def note(self, text: str, **numbers: float) -> None:
         """Say something that the user must see: terminal, run.json and report."""

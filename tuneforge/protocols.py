@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tuneforge.rows import Answer, Row
+from tuneforge.rows import Answer, Row, Sampling
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -74,16 +74,34 @@ class Step(Protocol):
         """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
         ...
 
-    def token_log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
-        """(rows, length - 1) float32 log-probability of each labelled token, 0 elsewhere; and the bool mask of them."""
+    def token_log_probs(
+        self, model: Module, batch: Batch, part: str = "", temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """(rows, length - 1) float32 log-probability of each labelled token, 0 elsewhere; and the bool mask of them.
+
+        Logits are divided by `temperature` first.
+        """
         ...
 
     def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
         """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
         ...
 
-    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
-        """n sampled continuations per prompt, for on-policy strategies."""
+    def keep_reference(self) -> None:
+        """Keep the model as this run found it, for `reference_token_log_probs`; called in `begin`."""
+        ...
+
+    def reference_token_log_probs(self, batch: Batch, part: str = "", temperature: float = 1.0) -> Tensor:
+        """As `token_log_probs`, under the model as this run found it; no gradient."""
+        ...
+
+    def generate(self, model: Module, batch: Batch, n: int, sampling: Sampling | None = None, part: str = "") -> Batch:
+        """n sampled continuations of each prompt, one prompt's after the other, in eval mode without gradients.
+
+        `part` holds the prompts; None samples with the defaults of `Sampling`. The result is right-padded:
+        `input_ids`, `attention_mask` and `labels` (sequences, length), labels on the continuation and its stop
+        token; `truncated` (sequences,) is True where no stop token came within the limit.
+        """
         ...
 
     def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
@@ -129,6 +147,10 @@ class Context(Protocol):
 
     def evaluator(self, name: str) -> Evaluator:
         """The configured evaluator of that key, as a reward or verifier."""
+        ...
+
+    def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
+        """Another model in eval mode, without gradients, loaded once per run: a folder, a run or a hub name."""
         ...
 
     def note(self, text: str, **numbers: float) -> None:

@@ -77,6 +77,15 @@ class Loss(NamedTuple):
     logs: Mapping[str, Tensor] = MappingProxyType({})
 
 
+class Sampling(NamedTuple):
+    """How continuations are drawn: temperature 0 is greedy, top_p 1 and top_k 0 keep every token."""
+
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+
 class Loaded(NamedTuple):
     """A model with its tokenizer."""
 

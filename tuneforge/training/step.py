@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
 from tuneforge.errors import TuneForgeError
+from tuneforge.rows import Sampling
 from tuneforge.training import likelihood, reference
+from tuneforge.training.mode import evaluating
+from tuneforge.training.render import stop_ids
+from tuneforge.training.sampling import cooled, prompts_of, sample, sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +35,7 @@ class TrainingStep:
         self.parts: likelihood.Parts | None = None
         self.rows: Sequence[Row] = ()
         """The rows of the batch at hand, in its order."""
-        self._others: dict[tuple[str, str], Loaded] = {}
+        self._reference: Module | None = None
 
     @property
     def context(self) -> Context:
@@ -53,9 +59,13 @@ class TrainingStep:
         scores, keep = self.token_log_probs(model, batch, part)
         return scores.sum(1), keep.sum(1)
 
-    def token_log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+    def token_log_probs(
+        self, model: Module, batch: Batch, part: str = "", temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor]:
         """(rows, length - 1) float32 log-probability of each labelled token, 0 elsewhere; and the mask of them."""
         parts = self.parts if model is self.model else None
+        if temperature != 1:
+            model, parts = cooled(model, parts, temperature)
         return likelihood.token_log_probs(model, parts, batch, part)
 
     def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
@@ -68,29 +78,49 @@ class TrainingStep:
             return self._no_reference(batch, part)
         return reference.adapter_off(off, self.model, batch, part, lambda b, p: self.log_probs(self.model, b, p))
 
+    def keep_reference(self) -> None:
+        """A copy of the model as found, unless the adapter can be turned off; its memory is said."""
+        if self.run.adapter.off(self.model) is not None:
+            return
+        self._reference = copy.deepcopy(self.model).eval().requires_grad_(False)
+        size = sum(p.numel() * p.element_size() for p in self._reference.parameters()) / 2**20
+        self.context.note(f"a frozen copy of the model is kept as the reference: {size:,.0f} MiB", mebibytes=size)
+
+    def reference_token_log_probs(self, batch: Batch, part: str = "", temperature: float = 1.0) -> Tensor:
+        """(rows, length - 1) as `token_log_probs`, under the model as found; no gradient, no dropout."""
+        off = self.run.adapter.off(self.model)
+        model = self.model if off is not None else self._reference
+        if model is None:
+            return self._no_reference(batch, part)
+        with off or nullcontext(), evaluating(model), torch.no_grad():
+            return self.token_log_probs(model, batch, part, temperature)[0]
+
     def _no_reference(self, batch: Batch, part: str) -> Tensor:
         raise TuneForgeError(
             f"strategy '{self.run.strategy.name}' asks for reference log-probabilities but does not declare"
             " `reference = True`, and the adapter cannot be turned off"
         )
 
-    def generate(self, model: Module, batch: Batch, n: int) -> Batch:
-        """n sampled continuations per prompt."""
-        raise TuneForgeError("this version has no on-policy sampling during training")
+    def generate(self, model: Module, batch: Batch, n: int, sampling: Sampling | None = None, part: str = "") -> Batch:
+        """n sampled continuations per prompt of `part`, as the `Step` protocol says."""
+        prompts, pad = prompts_of(batch, part), int(self.tokenizer.pad_token_id or 0)
+        stop = stop_ids(self.tokenizer, model)
+        found = sample(model, prompts, n, sampling or Sampling(), stop, pad)
+        return sequences(prompts, found, pad, next(model.parameters()).device)
 
     def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
-        """Another model in eval mode, without gradients, on the device of this one; loaded once."""
-        key = (path, head)
-        if key not in self._others:
-            loaded = self.context.model(path).load(head, self.context)
-            device = next(self.model.parameters()).device
-            loaded.model.to(device).eval().requires_grad_(False)
-            self._others[key] = loaded
-        return self._others[key]
+        """Another model in eval mode, without gradients, on the device of this one; loaded once per run."""
+        loaded = self.context.frozen(path, head)
+        loaded.model.to(next(self.model.parameters()).device)
+        return loaded
 
 
 class TrialStep(TrainingStep):
     """The step that is timed: references that are computed once before training cost it nothing."""
+
+    def keep_reference(self) -> None:
+        """The model itself takes as long as a copy."""
+        self._reference = self.model
 
     def _no_reference(self, batch: Batch, part: str) -> Tensor:
         ids = batch[f"{part}.input_ids" if part else "input_ids"]
