@@ -285,6 +285,16 @@ class Adapter(Component):
 
     learning_rate_factor: ClassVar[float] = 1.0
     """The strategy's learning rate is multiplied by this."""
+    packable: ClassVar[bool] = True
+    """Several documents may share one sequence."""
+
+    def positions(self) -> int:
+        """How many positions of the model's context the adapter takes for itself."""
+        return 0
+
+    def logs(self, model: Module) -> Mapping[str, float]:
+        """Numbers of the adapter's own for each line of the training log."""
+        return {}
 
     def quantization(self) -> Any | None:
         """A transformers quantization config with which the model has to be loaded; None: as it is."""
@@ -332,8 +342,15 @@ class Evaluator(Component):
         raise NotImplementedError
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
-        """Statistics per row, in order. The default scores generated answers."""
-        return map(self.score, rows, lm.generate(rows, self.max_tokens))
+        """Statistics per row, in order. The default judges generated answers."""
+        return self.judge(rows, lm.generate(rows, self.max_tokens), context)
+
+    def judge(self, rows: Sequence[Row], answers: Sequence[Answer], context: Context) -> Iterable[Stats]:
+        """Statistics of these answers to the rows' prompts, in order, as when it serves as a reward.
+
+        The default scores each by itself; override it where many are judged faster together, or by a model.
+        """
+        return map(self.score, rows, answers)
 
     def serves(self, columns: Mapping[str, Any]) -> bool:
         """Whether a row with these columns can be measured; the default asks for `record`."""

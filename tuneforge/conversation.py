@@ -56,6 +56,8 @@ def offers(columns: Mapping[str, Any], record: str) -> bool:
         return conversation(columns) is not None
     if record == "completion":
         return split(columns) is not None
+    if record == "prompt":
+        return columns.get("prompt") is not None or split(columns) is not None
     if record == "label":
         return classes(columns) is not None
     if record == "pair":

@@ -230,8 +230,8 @@ def class_problem(group: str, cls: Any) -> str | None:
     missing = [m for m in REQUIRED_METHODS[group] if getattr(cls, m) is getattr(base, m)]
     if missing:
         return f"{label}, which does not implement {', '.join(missing)}"
-    if group == "evaluator" and all(getattr(cls, m) is getattr(base, m) for m in ("score", "measure")):
-        return f"{label}, which implements neither score nor measure"
+    if group == "evaluator" and all(getattr(cls, m) is getattr(base, m) for m in ("score", "judge", "measure")):
+        return f"{label}, which implements neither score nor judge nor measure"
     return None
 
 

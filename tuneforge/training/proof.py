@@ -31,6 +31,7 @@ MASKS = {
     "text": "every token of the text",
     "completion": "where the tokens of prompt and completion diverge from the prompt's",
     "preference": "where the tokens of prompt and answer diverge from the prompt's",
+    "prompt": "what the model itself answers",
 }
 
 
@@ -197,6 +198,8 @@ def _allowed(run: Run, loaded: Loaded, proof: Proof) -> tuple[bool, str]:
         return False, "batch.packing=off"
     if not run.strategy.packable:
         return False, f"strategy={run.strategy.name} cannot be packed"
+    if not run.adapter.packable:
+        return False, f"adapter={run.adapter.name} works on one document per sequence"
     proof.isolation = probe.isolation(loaded.model, loaded.tokenizer)
     if proof.isolation > probe.LIMIT:
         return False, f"two documents in one sequence change each other's logits by {proof.isolation:.2g} in this model"
@@ -215,7 +218,8 @@ def _plan(
 
 
 def _warn(run: Run, proof: Proof) -> None:
-    if run.strategy.head == "causal_lm" and proof.stop_trained < proof.texts:
+    answered = run.strategy.record != "prompt"  # what the model is only asked ends with no answer
+    if run.strategy.head == "causal_lm" and answered and proof.stop_trained < proof.texts:
         how = "in no row" if not proof.stop_trained else f"only in {proof.stop_trained:,} of {proof.texts:,} rows"
         proof.warnings.append(
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
