@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneforge import terminal
@@ -103,6 +103,17 @@ def result(table: Any, verdict: Verdict, gate: str) -> None:
     for hint in verdict.hints:
         say("", hint)
     heading(f"Verdict {verdict.decision.upper()}", f"{verdict.reason}      gate {gate}", STYLES[verdict.decision])
+
+
+def exported(found: Sequence[Mapping[str, Any]]) -> None:
+    """Where each form lies, and how far it is from the tuned model."""
+    for one in found:
+        apart = one["reloaded"]
+        said = "not compared: it cannot be loaded here"
+        if apart is not None:
+            said = f"loaded again: largest difference {apart['largest']:.3g} ({apart['relative']:.2g} of the largest"
+            said += f" output, allowed {one['tolerance']:g}), {apart['agreement']:.1%} same first choice"
+        say("export", f"{one['folder']}   {said}")
 
 
 def closing(folder: Path) -> None:

@@ -46,13 +46,16 @@ def tuneforge_synthetic() -> list[type[c.Generator]]:
 
 @hookimpl
 def tuneforge_strategy() -> list[type[c.Strategy]]:
-    """clm, sft, instruction, dpo."""
+    """clm, sft, instruction, dpo, distill, mlm, contrastive."""
     from tuneforge.strategy.clm import Clm
+    from tuneforge.strategy.contrastive import Contrastive
+    from tuneforge.strategy.distill import Distill
     from tuneforge.strategy.dpo import Dpo
     from tuneforge.strategy.instruction import Instruction
+    from tuneforge.strategy.mlm import Mlm
     from tuneforge.strategy.sft import Sft
 
-    return [Clm, Sft, Instruction, Dpo]
+    return [Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive]
 
 
 @hookimpl

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "data, proof, baseline, training, evaluation, verdict (the default)",
     "check": "everything before the first step; also on a finished run: tuneforge check RUN",
     "evaluate": "MODEL… : only the evaluators, on model folders, adapters and runs",
+    "export": "RUN: the tuned model merged, cast or quantised, compared with the original",
     "plugins": "list what is installed; show GROUP/NAME; check",
     "completion": "bash, zsh or fish: print the completion script",
 }
@@ -37,6 +38,8 @@ HELP = {
     "Reads the data, proves mask, packing and leakage, plans time; trains nothing.",
     "evaluate": "tuneforge evaluate MODEL… [KEY=VALUE…]\n\n  tuneforge evaluate outputs/latest\n"
     "  tuneforge evaluate ./adapter ./base test=test.jsonl evaluator=exact_match",
+    "export": "tuneforge export RUN [exporter=NAME] [exporter.NAME.KEY=VALUE…]\n\n  tuneforge export outputs/latest\n"
+    "  tuneforge export outputs/latest exporter=merged exporter.merged.dtype=float16",
     "plugins": "tuneforge plugins [list | show GROUP/NAME | check]",
     "completion": 'tuneforge completion bash|zsh|fish\n\n  eval "$(tuneforge completion bash)"',
 }
@@ -134,7 +137,9 @@ def dispatch(words: list[str]) -> int:
         sys.stdout.write(help_text(arguments.command if words[0] in COMMANDS else ""))
         return 0
     _say_failures()
-    command = {"plugins": _plugins, "completion": _completion, "evaluate": _evaluate}.get(arguments.command, _run)
+    command = {"plugins": _plugins, "completion": _completion, "evaluate": _evaluate, "export": _export}.get(
+        arguments.command, _run
+    )
     return command(arguments)
 
 
@@ -187,6 +192,12 @@ def _evaluate(arguments: Arguments) -> int:
     if not arguments.paths:
         raise ConfigError("evaluate: name a model folder, an adapter or a run: tuneforge evaluate outputs/latest")
     return compare.evaluate(arguments.paths, arguments.overrides, arguments.config_dirs)
+
+
+def _export(arguments: Arguments) -> int:
+    from tuneforge import export
+
+    return export.export(arguments.paths, arguments.overrides, arguments.config_dirs)
 
 
 def _plugins(arguments: Arguments) -> int:

@@ -17,6 +17,7 @@ from tuneforge import announce, plugins, record
 from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted, TuneForgeError
+from tuneforge.exporting import export_all
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.settings import Run
@@ -87,7 +88,8 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
     with book.stage("proof"):
         context.labels = run.strategy.labels(prepared.train)
         loaded = run.model.load(run.strategy.head, context)
-        book.update(model=announce.model(run, loaded), hardware=record.hardware())
+        facts = {"head": run.strategy.head, "labels": list(context.labels), "learning_rate": run.learning_rate}
+        book.update(model=announce.model(run, loaded), hardware=record.hardware(), **facts)
         train = encode(run, prepared.train, loaded.tokenizer, context)
         encoded.quarantine(train.rejected, context.folder)
         encoded.refuse(run, train.rejected, len(prepared.train))
@@ -109,7 +111,12 @@ def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
         announce.trained(fitted, ready.proof)
         book.update(training=_summary(fitted, ready.proof), tokens=fitted.tokens)
     with book.stage("evaluate"):
-        return judge(run, ready, base, fitted, context, book)
+        verdict = judge(run, ready, base, fitted, context, book)
+    if run.exporter:
+        with book.stage("export"):
+            book.update(exports=export_all(run, context.folder, run.exporter, context))
+            announce.exported(book.content["exports"])
+    return verdict
 
 
 def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
@@ -145,7 +152,7 @@ def save_model(run: Run, tuned: Loaded, folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         run.adapter.save(tuned.model, temporary)
-        tuned.tokenizer.save_pretrained(temporary)
+        save_tokenizer(tuned, temporary)
         run.strategy.save(temporary, tuned)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
@@ -156,6 +163,18 @@ def save_model(run: Run, tuned: Loaded, folder: Path) -> None:
             f"{folder}: the tuned model could not be written ({str(error).splitlines()[0]}; {free:,} bytes are free); "
             f"its last checkpoint is whole: make room, then tuneforge resume={folder.parent}"
         ) from error
+
+
+def save_tokenizer(tuned: Loaded, folder: Path) -> None:
+    """The tokenizer with the chat template that was trained on."""
+    from tuneforge.training.chat import trained_template
+
+    own = tuned.tokenizer.chat_template
+    tuned.tokenizer.chat_template = trained_template(tuned.tokenizer)
+    try:
+        tuned.tokenizer.save_pretrained(folder)
+    finally:
+        tuned.tokenizer.chat_template = own
 
 
 def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContext, book: Record) -> Verdict:
@@ -206,8 +225,13 @@ def _same_data(run: Run, folder: Path, book: Record, prepared: Prepared) -> None
 
 
 def quiet_libraries() -> None:
-    """Without transformers' progress bars, which would stand amid our own lines."""
+    """Without libraries' progress bars and remarks on their own build, which would stand amid our own lines."""
+    import logging as standard
+
     from transformers.utils import logging
+
+    for name in ("bitsandbytes", "torchao", "torch.utils._pytree"):
+        standard.getLogger(name).setLevel(standard.ERROR)
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()

@@ -149,7 +149,7 @@ class RunStarted:
 
 @dataclass(frozen=True, kw_only=True)
 class StageFinished:
-    """One step of the run is done: data, proof, baseline, train, evaluate or report."""
+    """One step of the run is done: data, proof, baseline, train, evaluate or export."""
 
     run: Run
     folder: Path

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]
 MARK = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+MARKS = re.compile(r"\{%([-+]?)\s*(?:end)?generation\s*([-+]?)%\}")
 ROLES = ("system", "user", "assistant", "tool")
 NO_TEMPLATE = "no chat template; set model.chat_template=... (a .jinja file or the template itself)"
 
@@ -125,6 +126,18 @@ def chat(tokenizer: Tokenizer) -> Chat:
     if known is None or known.version != _version(tokenizer):
         known = _chats[tokenizer] = Chat(tokenizer)
     return known
+
+
+def trained_template(tokenizer: Tokenizer) -> Any:
+    """The chat template to save: the tokenizer's own, or TRL's where conversations were trained in it, without marks.
+
+    Engines that serve the model do not know generation marks; something else that writes nothing takes their
+    place, so that white space is trimmed as before.
+    """
+    found = chat(tokenizer)
+    if found.source != "trl" or found.template is None:
+        return tokenizer.chat_template
+    return MARKS.sub(r"{%\1 set trained = true \2%}", found.template)
 
 
 def check(messages: Messages) -> None:

@@ -236,3 +236,30 @@ def test_trls_training_templates_are_found_by_their_text() -> None:
     found = training_template((templates / "qwen3.jinja").read_text(encoding="utf-8"))
     assert found == (templates / "qwen3_training.jinja").read_text(encoding="utf-8")
     assert training_template("{{ messages }}") is None
+
+
+def test_the_saved_template_is_the_trained_one_without_marks(tokenizer, tmp_path):
+    """With TRL's training template in force the model's own would not be what was trained on."""
+    trl = pytest.importorskip("trl", reason="TRL brings the training templates")
+    from pathlib import Path
+
+    from transformers import AutoTokenizer
+
+    from tuneforge.execute import save_tokenizer
+    from tuneforge.rows import Loaded
+    from tuneforge.training.chat import chat
+
+    own = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text()
+    tokenizer.chat_template = own
+    turns = [
+        {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "One."},
+        {"role": "user", "content": "And?"}, {"role": "assistant", "content": "Two."},
+    ]  # fmt: skip
+    trained = chat(tokenizer).conversation(turns).text
+    assert chat(tokenizer).source == "trl"
+    assert trained != tokenizer.apply_chat_template(turns, tokenize=False)
+    save_tokenizer(Loaded(None, tokenizer), tmp_path)
+    assert tokenizer.chat_template == own
+    saved = AutoTokenizer.from_pretrained(tmp_path)
+    assert "generation %}" not in saved.chat_template
+    assert saved.apply_chat_template(turns, tokenize=False) == trained
