@@ -46,25 +46,37 @@ def tuneforge_synthetic() -> list[type[c.Generator]]:
 
 @hookimpl
 def tuneforge_strategy() -> list[type[c.Strategy]]:
-    """clm, sft, instruction, dpo, distill, mlm, contrastive."""
+    """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward."""
     from tuneforge.strategy.clm import Clm
     from tuneforge.strategy.contrastive import Contrastive
+    from tuneforge.strategy.cpo import Cpo
     from tuneforge.strategy.distill import Distill
     from tuneforge.strategy.dpo import Dpo
     from tuneforge.strategy.instruction import Instruction
+    from tuneforge.strategy.kto import Kto
     from tuneforge.strategy.mlm import Mlm
+    from tuneforge.strategy.reward import Reward
     from tuneforge.strategy.sft import Sft
+    from tuneforge.strategy.simpo import Simpo
 
-    return [Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive]
+    return [Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive, Kto, Simpo, Cpo, Reward]
 
 
 @hookimpl
 def tuneforge_adapter() -> list[type[c.Adapter]]:
-    """full, lora."""
+    """full, lora, qlora, ia3, prefix, prompt, ptuning, bottleneck, freeze, gradual_unfreezing."""
+    from tuneforge.adapter.bottleneck import Bottleneck
+    from tuneforge.adapter.freeze import Freeze
     from tuneforge.adapter.full import Full
+    from tuneforge.adapter.gradual_unfreezing import GradualUnfreezing
+    from tuneforge.adapter.ia3 import Ia3
     from tuneforge.adapter.lora import Lora
+    from tuneforge.adapter.prefix import Prefix
+    from tuneforge.adapter.prompt import Prompt
+    from tuneforge.adapter.ptuning import Ptuning
+    from tuneforge.adapter.qlora import Qlora
 
-    return [Full, Lora]
+    return [Full, Lora, Qlora, Ia3, Prefix, Prompt, Ptuning, Bottleneck, Freeze, GradualUnfreezing]
 
 
 @hookimpl
@@ -97,12 +109,14 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """exact_match, perplexity, preference_accuracy."""
+    """exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy."""
     from tuneforge.evaluator.exact_match import ExactMatch
+    from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
+    from tuneforge.evaluator.reward_accuracy import RewardAccuracy
 
-    return [ExactMatch, Perplexity, PreferenceAccuracy]
+    return [ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy]
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,11 +20,22 @@ CLASSES = {
 LABELLED = ("sequence_classification", "token_classification")
 
 
-def auto_class(model: str, head: str) -> str:
-    """Name of the Auto class; ConfigError for a head that no model has."""
+def auto_class(model: str, head: str, config: Mapping[str, Any] | None = None) -> str:
+    """Name of the Auto class; ConfigError for a head that no model has, or that models of this `config` do not have."""
     if head not in CLASSES:
         raise ConfigError(f"model={model} has no head '{head}'; it has {', '.join(CLASSES)}")
+    config = config or {}
+    kind, own = config.get("model_type"), config.get("auto_map") or {}
+    if kind and CLASSES[head] not in own and not _has(kind, head):
+        others = ", ".join(name for name in CLASSES if _has(kind, name))
+        raise ConfigError(f"model={model}: a model of type '{kind}' has no {head} head; it has {others or 'none'}")
     return CLASSES[head]
+
+
+def _has(kind: str, head: str) -> bool:
+    import transformers
+
+    return kind in getattr(transformers, CLASSES[head])._model_mapping._model_mapping
 
 
 def label_options(head: str, labels: Sequence[str]) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Hf(Model):
         from tuneforge.model.heads import auto_class, label_options, new_weights
         from tuneforge.model.tokenizer import check_size, prepare
 
-        auto = auto_class(self.name, head)
+        auto = auto_class(self.name, head, self.config())
         folder = self._folder()
         if folder is not None:
             _config_json(folder)

@@ -40,7 +40,7 @@ class Tiny(Model):
 
         from tuneforge.model.heads import auto_class, label_options, new_weights
 
-        auto = getattr(transformers, auto_class(self.name, head))
+        auto = getattr(transformers, auto_class(self.name, head, self.config()))
         quantization = context.run.adapter.quantization()
         more = {} if quantization is None else {"quantization_config": quantization}
         options: dict[str, Any] = {"dtype": torch.float32, **label_options(head, context.labels)}

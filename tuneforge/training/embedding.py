@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.checkpoint import checkpoint
 
+from tuneforge.training.mode import evaluating
+
 if TYPE_CHECKING:
     from torch.nn import Module
 
@@ -57,6 +59,15 @@ def _embed(model: Any, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
 def _again(model: Module, ids: Tensor, mask: Tensor, pooling: str) -> Tensor:
     found: Tensor = checkpoint(_embed, model, ids, mask, pooling, use_reentrant=False)
     return found
+
+
+def first_sees_all(model: Any) -> bool:
+    """Whether the state of a text's first token depends on its last one; it does not in causal models."""
+    device = next(model.parameters()).device
+    with evaluating(model), torch.no_grad():
+        ids = torch.tensor([[5, 6, 7], [5, 6, 8]], device=device)
+        states = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[:, 0]
+    return bool((states[0] - states[1]).abs().max() > 0)
 
 
 class Contrast(NamedTuple):
