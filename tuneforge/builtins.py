@@ -46,12 +46,13 @@ def tuneforge_synthetic() -> list[type[c.Generator]]:
 
 @hookimpl
 def tuneforge_strategy() -> list[type[c.Strategy]]:
-    """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward."""
+    """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward, grpo."""
     from tuneforge.strategy.clm import Clm
     from tuneforge.strategy.contrastive import Contrastive
     from tuneforge.strategy.cpo import Cpo
     from tuneforge.strategy.distill import Distill
     from tuneforge.strategy.dpo import Dpo
+    from tuneforge.strategy.grpo import Grpo
     from tuneforge.strategy.instruction import Instruction
     from tuneforge.strategy.kto import Kto
     from tuneforge.strategy.mlm import Mlm
@@ -59,7 +60,7 @@ def tuneforge_strategy() -> list[type[c.Strategy]]:
     from tuneforge.strategy.sft import Sft
     from tuneforge.strategy.simpo import Simpo
 
-    return [Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive, Kto, Simpo, Cpo, Reward]
+    return [Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive, Kto, Simpo, Cpo, Reward, Grpo]
 
 
 @hookimpl
@@ -109,14 +110,17 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy."""
+    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
+    reward_accuracy."""
+    from tuneforge.evaluator.answer_format import AnswerFormat
+    from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
     from tuneforge.evaluator.reward_accuracy import RewardAccuracy
 
-    return [ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy]
+    return [AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy]
 
 
 @hookimpl

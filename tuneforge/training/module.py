@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,17 @@ from torch import Tensor
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Loss
+from tuneforge.training import world
+from tuneforge.training.averaging import Average
 from tuneforge.training.groups import parameter_groups
 from tuneforge.training.loader import Micro
+from tuneforge.training.shares import put, whole
 from tuneforge.training.step import TrainingStep
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from tuneforge.rows import Row
+    from tuneforge.rows import Batch, Row
     from tuneforge.settings import Run
 
 
@@ -62,14 +64,25 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.automatic_optimization = False
         self.model = step.model
+        self.trained = {name for name, p in self.model.named_parameters() if p.requires_grad}
+        """Names of all parameters that may ever train; an adapter may freeze some of them for a while."""
         self.step = step
         self.settings, self.total, self.sources, self.sizes = run, total, sources, sizes
         self.tally = Tally()
+        self.average = Average(run, total)
         self.grad_norm = 0.0
         self.learning_rate = 0.0
-        self._items = 1.0
+        self.rates: dict[str, float] = {}
+        """Learning rate of each layer, where they differ."""
+        self._items, self._rows = 1.0, list[int]()
 
     # ------------------------------------------------------------ one optimizer step
+
+    def configure_model(self) -> None:
+        """Share the model out, where the devices do not each hold all of it."""
+        shard = getattr(self.trainer.strategy, "shard", None)
+        if shard is not None:
+            shard(self.model)
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
@@ -79,34 +92,58 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, window: list[Micro], batch_idx: int) -> None:
-        """Forward and backward of every micro-batch, then one optimizer step."""
+        """Forward and backward of every micro-batch, then one optimizer step, or several on the same roll-outs."""
         optimizer: Any = self.optimizers()
         self.settings.adapter.before_step(self.model, self.tally.step, self.total)
-        self.learning_rate = optimizer.param_groups[0]["lr"]
-        losses = [self._backward(micro, last=micro is window[-1]) for micro in window]
-        total, items = self._whole(losses, window)
-        self._count(window, total, items, losses)
-        if items:
-            self._items = items
-            optimizer.step()
-        else:
-            self.tally.skipped_windows += 1
-        optimizer.zero_grad(set_to_none=True)
+        self.rates = {g["place"]: g["lr"] for g in optimizer.param_groups if "place" in g}
+        self.learning_rate = max(g["lr"] for g in optimizer.param_groups)
+        self._rows = [r for micro in window for r in micro.rows]
+        with self.step.window([micro.batch for micro in window if micro.counts]):
+            batches = [self._rolled_out(micro) for micro in window]
+            for update in range(self.settings.strategy.updates()):
+                losses = [self._backward(micro, batch) for micro, batch in zip(window, batches, strict=True)]
+                total, items = self._whole(losses, window)
+                if not update:
+                    self._count(window, total, items, losses)
+                self._update(optimizer, items)
         self._advance_schedule()
         self.tally.step += 1
 
-    def _backward(self, micro: Micro, last: bool) -> Loss:
-        strategy = self.settings.strategy
+    def _update(self, optimizer: Any, items: float) -> None:
+        """One optimizer step, left out where nothing carried loss."""
+        if items:
+            self._items = items
+            self._add_gradients(optimizer)
+            optimizer.step()
+            if self.average.kind != "none":
+                self.average.update(self.weights(), self.tally.step + 1)
+        else:
+            self.tally.skipped_windows += 1
+        optimizer.zero_grad(set_to_none=True)
+
+    def _rolled_out(self, micro: Micro) -> Batch:
         self.step.rows = [self.sources[r] for r in micro.rows]
-        batch = strategy.roll_out(self.model, micro.batch, self.step)
-        # Gradients travel between devices once per step, with the last micro-batch.
-        block = getattr(self.trainer.strategy, "block_backward_sync", None)
-        with block() if block is not None and not last else nullcontext():
-            loss = strategy.loss(self.model, batch, self.step)
-            if not micro.counts:
-                loss = Loss(loss.total * 0.0, 0, {name: value * 0 for name, value in loss.logs.items()})
-            self.manual_backward(loss.total)
+        batch: Batch = self.inside(self.settings.strategy.roll_out, self.model, micro.batch, self.step)
+        return batch
+
+    def _backward(self, micro: Micro, batch: Batch) -> Loss:
+        self.step.rows = [self.sources[r] for r in micro.rows]
+        loss: Loss = self.inside(self.settings.strategy.loss, self.model, batch, self.step)
+        if not micro.counts:
+            loss = Loss(loss.total * 0.0, 0, {name: value * 0 for name, value in loss.logs.items()})
+        self.manual_backward(loss.total)
         return loss._replace(total=loss.total.detach())
+
+    def inside(self, work: Callable[..., Any], *values: Any) -> Any:
+        """Call `work`, which uses the model or parts of it; where the model is shared out, inside of its root."""
+        inside = getattr(self.trainer.strategy, "inside", None)
+        return work(*values) if inside is None else inside(work, *values)
+
+    def _add_gradients(self, optimizer: Optimizer) -> None:
+        """Add up the gradients of devices that each hold the whole model."""
+        add = getattr(self.trainer.strategy, "add_gradients", None)
+        if add is not None:
+            add([p for group in optimizer.param_groups for p in group["params"]])
 
     def _whole(self, losses: Sequence[Loss], window: Sequence[Micro]) -> tuple[float, float]:
         """(loss sum, items) over all micro-batches and devices. TuneForgeError for a loss that is no number."""
@@ -114,26 +151,24 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         total, items = self.over_devices(mine.sum(0)).tolist()
         if not math.isfinite(total):
             rows = [r for x, m in zip(mine[:, 0].tolist(), window, strict=True) if not math.isfinite(x) for r in m.rows]
+            rows = [r for those in world.from_all(rows) for r in those]
             raise TuneForgeError(
-                f"the loss of step {self.tally.step + 1} is {total}; rows {self._named(rows)}. Nothing was saved after"
-                f" step {self.tally.step}. Lower optimizer.learning_rate, or look at these rows;"
-                " trainer.detect_anomaly=true names the operation"
+                f"the loss of step {self.tally.step + 1} is {total}; rows {self._named(rows)}. {self._way_out()}"
             )
         return total, items
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Divide the gradients by the items of the step and clip their norm.
 
-        Runs after a 16-bit scaler has unscaled them. Devices average gradients, hence the world size.
+        Runs after a 16-bit scaler has unscaled them; they are sums over all devices.
         """
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        scale = self.trainer.world_size / self._items
-        norm = float(torch.nn.utils.get_total_norm(gradients)) * scale
+        scale = 1 / self._items
+        norm = float(whole(torch.nn.utils.get_total_norm(gradients))) * scale
         if not math.isfinite(norm) and self.settings.trainer.precision != "16-mixed":
             raise TuneForgeError(
-                f"the gradient of step {self.tally.step + 1} is {norm} while the loss is finite. Nothing was saved"
-                f" after step {self.tally.step}. Lower optimizer.learning_rate; trainer.detect_anomaly=true names the"
-                " operation"
+                f"the gradient of step {self.tally.step + 1} is {norm} while the loss is finite; rows"
+                f" {self._named(self._rows)}. {self._way_out()}"
             )
         limit = self.settings.trainer.gradient_clip_val
         if limit and math.isfinite(norm):
@@ -153,14 +188,16 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
     def _count(self, window: Sequence[Micro], total: float, items: float, losses: Sequence[Loss]) -> None:
         rows = [r for micro in window if micro.counts for r in micro.rows]
-        names = sorted(losses[0].logs)
-        own = [sum(float(loss.logs[name]) for loss in losses) for name in names]
-        mine = [float(sum(self.sizes[r][i] for r in rows)) for i in (0, 1)] + own
-        numbers = torch.tensor(mine, dtype=torch.float64, device=self.device)
+        names = sorted({name for those in world.from_all(sorted({n for x in losses for n in x.logs})) for name in those})
+        none = torch.zeros(2, dtype=torch.float64)
+        pairs = [sum((_with_count(x.logs[n], x.items) for x in losses if n in x.logs), none) for n in names]
+        mine = torch.tensor([float(sum(self.sizes[r][i] for r in rows)) for i in (0, 1)], dtype=torch.float64)
+        numbers = torch.cat([mine, *pairs]).to(self.device)
         tokens, loss_tokens, *own = self.over_devices(numbers).tolist()
         self.tally.tokens += int(tokens)
         self.tally.loss_tokens += int(loss_tokens)
-        logs = {f"own/{name}": value for name, value in zip(names, own, strict=True)}
+        logs = {f"own/{name}": own[2 * i] for i, name in enumerate(names)}
+        logs |= {f"of/{name}": own[2 * i + 1] for i, name in enumerate(names)}
         self.tally.add({"loss": total, "items": items, "loss_tokens": loss_tokens, **logs})
 
     def over_devices(self, numbers: Tensor) -> Tensor:
@@ -168,6 +205,13 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         if self.trainer.world_size > 1:
             torch.distributed.all_reduce(numbers)
         return numbers
+
+    def _way_out(self) -> str:
+        return (
+            f"Nothing was saved after step {self.tally.step}; an earlier checkpoint is intact. Look at these rows, or"
+            " go on from it with a lower learning rate: tuneforge resume=RUN_DIR optimizer.learning_rate="
+            f"{self.settings.learning_rate / 2:g}. trainer.detect_anomaly=true names the operation"
+        )
 
     def _named(self, rows: Sequence[int]) -> str:
         more = f" and {len(rows) - 8} more" if len(rows) > 8 else ""
@@ -178,7 +222,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
     def weights(self) -> dict[str, Tensor]:
         """What trains, and every persistent buffer, by name; tied parameters once."""
         buffers = {n: b for n, b in self.model.named_buffers() if n in self._persistent()}
-        return {n: p for n, p in self.model.named_parameters() if p.requires_grad} | buffers
+        return {n: p for n, p in self.model.named_parameters() if n in self.trained} | buffers
 
     def _persistent(self) -> set[str]:
         return {
@@ -201,7 +245,13 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
                         f"cannot resume: {name} is {tuple(saved[name].shape)} in the checkpoint,"
                         f" {tuple(tensor.shape)} here"
                     )
-                tensor.copy_(saved[name])
+                put(tensor, saved[name])
+
+
+def _with_count(log: Tensor, items: Tensor | int) -> Tensor:
+    """float64 (2,): the log's sum and what it is divided by, which are the loss's items unless it says so itself."""
+    own = log if log.numel() == 2 else torch.stack([log.flatten()[0], _tensor(items, log).to(log.dtype)])
+    return own.double().cpu()
 
 
 def _tensor(items: Tensor | int, like: Tensor) -> Tensor:
