@@ -41,7 +41,7 @@ class Ia3(PeftAdapter):
                 yield f"adapter.feedforward: {name} must stand in adapter.targets too"
 
     def peft_config(self, model: Module, head: str) -> IA3Config:
-        """The configuration; ConfigError for a name that the model does not have, or a model that PEFT does not know."""
+        """The configuration; ConfigError for a name that the model lacks, or a model that PEFT does not know."""
         from peft import IA3Config
 
         linear = linear_names(model)

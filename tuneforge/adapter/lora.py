@@ -42,8 +42,9 @@ MOVES_BASE = (Init.pissa, Init.olora)
 
 @dataclass(kw_only=True)
 class Lora(PeftAdapter):
-    """Small low-rank matrices beside frozen weights (Hu et al. 2021, arXiv:2106.09685); 1 to 2 % of the parameters train.
+    """Small low-rank matrices beside frozen weights (Hu et al. 2021, arXiv:2106.09685).
 
+    1 to 2 % of the parameters train.
     With `rslora` after Kalajdzievski 2023 (arXiv:2312.03732), with `dora` after Liu et al. 2024 (arXiv:2402.09353).
     """
 
@@ -70,7 +71,7 @@ class Lora(PeftAdapter):
     dora: bool = False
     """Weight-decomposed adapters: magnitude and direction apart."""
     init: Init = Init.default
-    """default, gaussian, orthogonal (even rank), mica: zero update at the start; pissa, olora: change the base weights."""
+    """default, gaussian, orthogonal (even rank), mica: no update at the start; pissa, olora: change the base weights."""
     modules_to_save: list[str] = field(default_factory=list)
     """Names of modules that train whole and are saved with the adapter, as `lm_head`."""
 
@@ -131,4 +132,3 @@ def check_patterns(key: str, patterns: Iterable[str], linear: list[str]) -> None
     for pattern in patterns:
         if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in linear):
             check_names(key, [pattern], linear, "linear layer")
-

@@ -143,13 +143,14 @@ def _stack(model: Any, config: PeftConfig) -> None:
     theirs = model.peft_config[below[0]].peft_type
     if config.peft_type != theirs:
         raise ConfigError(
-            f"model.adapter=stack: PEFT stacks adapters of one kind only, and the brought one is {theirs.value.lower()};"
-            " use model.adapter=merge"
+            "model.adapter=stack: PEFT stacks adapters of one kind only, and the brought one is"
+            f" {theirs.value.lower()}; use model.adapter=merge"
         )
-    if getattr(config, "init_lora_weights", True) in ("pissa", "olora"):
+    init = getattr(config, "init_lora_weights", True)
+    if init in ("pissa", "olora"):
         raise ConfigError(
-            f"model.adapter=stack: adapter.init={config.init_lora_weights} takes its start out of the base weights, which"  # type: ignore[attr-defined]
-            " the brought adapter stands on; use another init, or model.adapter=merge"
+            f"model.adapter=stack: adapter.init={init} takes its start out of the base weights, on which the brought"
+            " adapter stands; use another init, or model.adapter=merge"
         )
     model.add_adapter(MAIN, config)
     activate(model, [*below, MAIN])

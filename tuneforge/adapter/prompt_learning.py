@@ -19,8 +19,8 @@ WHY_NOT = {
     "masked_lm": "PEFT has no prompt learning for masked language models",
     "embedding": "the pooled embedding would hold the virtual tokens too",
     "token_classification": "PEFT's logits would hold the virtual tokens, out of step with the tags",
-    "sequence_classification": "PEFT hands such a model embeddings, in which it cannot tell padding from the last token",
-    "reward": "PEFT hands such a model embeddings, in which it cannot tell padding from the last token",
+    "sequence_classification": "PEFT hands such a model embeddings, where padding cannot be told from the last token",
+    "reward": "PEFT hands such a model embeddings, where padding cannot be told from the last token",
 }
 """Head → why virtual tokens cannot serve it."""
 
@@ -62,8 +62,8 @@ class PromptLearning(PeftAdapter):
         """The adapter in `folder`. ConfigError for training on what was saved without the network that makes it."""
         if trainable and self.reparameterised():
             raise ConfigError(
-                f"{folder}: PEFT saves the virtual tokens of adapter={self.name}, not the network that makes them, so it"
-                " cannot train on; it can be evaluated, or trained anew"
+                f"{folder}: PEFT saves the virtual tokens of adapter={self.name}, not the network that makes them,"
+                " so it cannot train on; it can be evaluated, or trained anew"
             )
         return super().load(model, folder, trainable)
 

@@ -7,7 +7,7 @@ given, virtual tokens enter once, and positions count on behind them.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import PeftModelForCausalLM, PeftType
@@ -73,4 +73,4 @@ def prompted(model: Module) -> Module:
     """The same object with the forward above, where it is PEFT's causal language model."""
     if isinstance(model, PeftModelForCausalLM):
         model.__class__ = PromptedCausalLM
-    return cast("Module", model)
+    return model

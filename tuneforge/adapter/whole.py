@@ -1,0 +1,45 @@
+"""What adapters share that change the model's own weights: the whole model is saved and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tuneforge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+def save_whole(model: Module, folder: Path) -> None:
+    """`config.json`, `generation_config.json` and safetensors, as transformers loads them."""
+    model.save_pretrained(folder)  # type: ignore[operator]
+
+
+def load_whole(model: Any, folder: Path) -> Module:
+    """The weights in `folder` put into this model. ConfigError where they are another model's."""
+    saved, report = type(model).from_pretrained(
+        folder,
+        dtype=next(model.parameters()).dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    odd = sorted({*report["missing_keys"], *report["unexpected_keys"]})
+    try:
+        if odd:
+            raise RuntimeError(f"{len(odd)} weights do not fit, as {odd[0]}")
+        model.load_state_dict(saved.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"{folder}: these are not weights of this {type(model).__name__}: {error}") from error
+    found: Module = model
+    return found
+
+
+def refuse_quantized(model: Module, name: str) -> None:
+    """ConfigError: rounded weights take no gradient."""
+    if getattr(model, "is_quantized", False):
+        raise ConfigError(
+            f"adapter={name} trains the model's own weights, and this model's are quantised, which take no gradient;"
+            " use adapter=lora on it, or a model that is not quantised"
+        )
