@@ -225,6 +225,10 @@ class Strategy(Component):
         """Reasons, one sentence each, why this model or tokenizer cannot be trained so."""
         return ()
 
+    def examples(self, rows: Sequence[Row], context: Context) -> Sequence[Row]:
+        """What is encoded: the rows of a set themselves, or several rows made of each, in their order."""
+        return rows
+
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """One Encoded or Rejected per row, in order. Called with batches of about 1,000 rows."""
         raise NotImplementedError
@@ -256,6 +260,10 @@ class Strategy(Component):
     def roll_out(self, model: Module, batch: Batch, step: Step) -> Batch:
         """On-policy strategies add generated continuations here."""
         return batch
+
+    def updates(self) -> int:
+        """Optimizer steps that are taken on each roll-out."""
+        return 1
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """The loss summed over the batch's items, and how many items."""

@@ -62,6 +62,8 @@ def offers(columns: Mapping[str, Any], record: str) -> bool:
         return classes(columns) is not None
     if record == "pair":
         return columns.get("anchor") is not None and columns.get("positive") is not None
+    if record == "unpaired" and offers(columns, "preference"):
+        return True
     if record == "unpaired":
         return split(columns) is not None and "prompt" in columns and isinstance(columns.get("label"), bool)
     return columns.get(record) is not None

@@ -74,6 +74,10 @@ class Step(Protocol):
         """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
         ...
 
+    def total_log_prob(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+        """Log-probability (nats, float32) of all labelled tokens together, and their count, both (); the cheapest."""
+        ...
+
     def token_log_probs(
         self, model: Module, batch: Batch, part: str = "", temperature: float = 1.0
     ) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from tuneforge.settings import Run
 CATALOGUE = plugins.load()
 COMPONENTS = sorted(CATALOGUE.components)
 each = pytest.mark.parametrize("reference", COMPONENTS)
-RECORDS = {"text", "messages", "completion", "preference", "label", "tags", "pair"}
+RECORDS = {"text", "messages", "completion", "preference", "label", "tags", "pair", "unpaired"}
 NEEDS = {
     "data/json": ["data.json.path=train.jsonl"],
     "data/csv": ["data.csv.path=train.csv"],

@@ -1,46 +1,151 @@
-"""Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290)."""
+"""Direct preference optimisation (Rafailov et al. 2023, arXiv:2305.18290) and its published variants."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Step, Strategy
-from tuneforge.rows import Encoded, Loss, Rejected, Row
+from tuneforge.rows import Encoded, Loaded, Loss, Rejected, Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
+    from tuneforge.training.preference_losses import Sides
+
+
+class PairLoss(StrEnum):
+    """What a pair costs, by TRL's name."""
+
+    sigmoid = "sigmoid"
+    hinge = "hinge"
+    ipo = "ipo"
+    exo_pair = "exo_pair"
+    nca_pair = "nca_pair"
+    robust = "robust"
+    bco_pair = "bco_pair"
+    sppo_hard = "sppo_hard"
+    aot = "aot"
+    aot_unpaired = "aot_unpaired"
+    apo_zero = "apo_zero"
+    apo_down = "apo_down"
+    discopop = "discopop"
+    sft = "sft"
+    sigmoid_norm = "sigmoid_norm"
+
+
+class Divergence(StrEnum):
+    """How distance to the reference is measured."""
+
+    reverse_kl = "reverse_kl"
+    forward_kl = "forward_kl"
+    js_divergence = "js_divergence"
+    alpha_divergence = "alpha_divergence"
+
+
+SORTED = (PairLoss.aot, PairLoss.aot_unpaired)
+SMOOTHED = (PairLoss.sigmoid, PairLoss.exo_pair, PairLoss.robust, *SORTED)
+DIVERGENT = (
+    PairLoss.sigmoid, PairLoss.hinge, PairLoss.ipo, PairLoss.exo_pair, PairLoss.robust, PairLoss.discopop,
+    PairLoss.sft, PairLoss.sigmoid_norm,
+)  # fmt: skip
+"""Losses of the reward difference, in which the partition function of an f-divergence cancels."""
 
 
 @dataclass(kw_only=True)
 class Dpo(Strategy):
     """Direct preference optimisation: the chosen answer becomes likelier than the rejected one, against a reference.
 
-    The reference is the model as this run found it.
+    The reference is the model as this run found it. `loss` names the variant, with TRL's formulas; `also`
+    adds further ones. Three of them couple the pairs of a step: `sft` is a mean over all tokens of the
+    optimizer step, counted over all its micro-batches and devices; `aot` and `aot_unpaired` sort the pairs of
+    one forward pass, and are refused where a step is cut into several.
     """
 
     name: ClassVar[str] = "dpo"
     record: ClassVar[str] = "preference"
     reference: ClassVar[bool] = True
     learning_rate: ClassVar[float] = 1e-6
+    unit: ClassVar[str] = "pairs"
     evaluators: ClassVar[tuple[str, ...]] = ("preference_accuracy", "exact_match", "perplexity")
 
+    loss_type: PairLoss = PairLoss.sigmoid
+    """sigmoid, hinge, ipo, exo_pair, nca_pair, robust, bco_pair, sppo_hard, aot, aot_unpaired, apo_zero, apo_down,
+    discopop, sft or sigmoid_norm; docs/preferences.md compares them."""
+    also: list[PairLoss] = field(default_factory=list)
+    """Further losses that are added, as [bco_pair,sft]."""
+    weights: list[float] = field(default_factory=list)
+    """A weight for the loss and for each further one, as [0.8,0.2,1]; empty: 1 each."""
     beta: float = 0.1
-    """How closely the model is held to the reference; larger is closer."""
+    """How closely the model is held to the reference; larger is closer (ipo: its tau)."""
     label_smoothing: float = 0.0
-    """Share of pairs assumed to be labelled the wrong way round (conservative DPO); below 0.5."""
+    """Share of pairs assumed to be labelled the wrong way round (sigmoid, robust, exo_pair, aot); below 0.5."""
+    discopop_tau: float = 0.05
+    """Temperature of discopop's mixture."""
+    divergence: Divergence = Divergence.reverse_kl
+    """reverse_kl, forward_kl, js_divergence or alpha_divergence; all but the first need a loss of the difference."""
+    divergence_alpha: float = 0.5
+    """Exponent of alpha_divergence; 1 is reverse_kl."""
+
+    @property
+    def losses(self) -> dict[PairLoss, float]:
+        """Each loss with its weight."""
+        chosen = [self.loss_type, *self.also]
+        return dict(zip(chosen, self.weights or [1.0] * len(chosen), strict=True))
 
     def check(self, run: Run) -> Iterable[str]:
-        """Fields out of range."""
+        """Fields out of range, losses that do not take what they are given, a step that may not be cut."""
+        chosen = [self.loss_type, *self.also]
         if self.beta <= 0:
             yield f"strategy.beta={self.beta} must be above 0"
+        if self.discopop_tau <= 0:
+            yield f"strategy.discopop_tau={self.discopop_tau} must be above 0"
+        if len(set(chosen)) < len(chosen):
+            yield f"strategy.also names a loss twice: {', '.join(chosen)}"
+        if self.weights and len(self.weights) != len(chosen):
+            yield f"strategy.weights has {len(self.weights)} numbers for {len(chosen)} losses ({', '.join(chosen)})"
+        yield from self._check_smoothing(chosen)
+        yield from self._check_divergence(chosen)
+        size, whole = run.batch.size, run.batch.global_size
+        yield from self._cut(1 if whole is None or run.trainer.devices != "1" else whole // size)
+
+    def _check_smoothing(self, chosen: Sequence[PairLoss]) -> Iterator[str]:
         if not 0 <= self.label_smoothing < 0.5:
             yield f"strategy.label_smoothing={self.label_smoothing} must be in [0, 0.5)"
+        elif self.label_smoothing and not set(chosen) & set(SMOOTHED):
+            takers = ", ".join(SMOOTHED)
+            yield f"strategy.label_smoothing={self.label_smoothing}: {self.loss_type} takes none ({takers} do)"
+        elif PairLoss.exo_pair in chosen and not self.label_smoothing:
+            yield "strategy.label_smoothing=0.0: exo_pair needs more than 0; its paper recommends 1e-3"
+
+    def _check_divergence(self, chosen: Sequence[PairLoss]) -> Iterator[str]:
+        odd = [name for name in chosen if name not in DIVERGENT]
+        if self.divergence is not Divergence.reverse_kl and odd:
+            yield (
+                f"strategy.divergence={self.divergence}: {', '.join(odd)} uses more than the difference of the rewards,"
+                f" which is known up to a constant only ({', '.join(DIVERGENT)} take it)"
+            )
+
+    def _cut(self, pieces: int) -> Iterator[str]:
+        odd = [name for name in (self.loss_type, *self.also) if name in SORTED]
+        if odd and pieces > 1:
+            yield (
+                f"{', '.join(odd)} sorts the pairs of a forward pass, so a step cut into {pieces} of them would be"
+                " another loss: let batch.size be the whole step, on one device, without batch.global_size"
+            )
+
+    def fits(self, loaded: Loaded, context: Context) -> Iterable[str]:
+        """A step that may not be cut, over the devices that are there."""
+        from tuneforge.training.optimise import accumulation, device_count
+
+        devices = device_count(context.run)
+        return self._cut(accumulation(context.run, devices) * devices)
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Parts `chosen.*` and `rejected.*`, labelled from where an answer diverges from the prompt."""
@@ -48,22 +153,32 @@ class Dpo(Strategy):
 
         return encode_pairs(rows, tokenizer)
 
-    def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
-        """The sigmoid loss summed over pairs; rewards are logged as sums over pairs."""
-        from torch.nn.functional import logsigmoid
+    def loss_items(self, encoded: Encoded) -> int:
+        """One pair."""
+        return 1
 
-        rewards = []
-        for side in ("chosen", "rejected"):
-            log_probs, _ = step.log_probs(model, batch, side)
-            rewards.append(self.beta * (log_probs - step.reference_log_probs(batch, side)))
-        chosen, rejected = rewards
-        margin = chosen - rejected
-        smooth = self.label_smoothing
-        losses = -(1 - smooth) * logsigmoid(margin) - smooth * logsigmoid(-margin)
-        logs = {
-            "rewards/chosen": chosen,
-            "rewards/rejected": rejected,
-            "rewards/margins": margin,
-            "rewards/accuracies": (margin > 0).float(),
-        }
-        return Loss(losses.sum(), len(losses), {name: value.detach().sum() for name, value in logs.items()})
+    def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
+        """The losses summed over pairs; rewards are logged as sums over pairs."""
+        from tuneforge.training.objective import reward_logs, token_mean
+        from tuneforge.training.preference_losses import PAIR_LOSSES, Settings
+
+        sides, chosen_log_probs = self._sides(model, batch, step)
+        settings = Settings(self.beta, self.label_smoothing, self.discopop_tau)
+        total = sides.chosen.new_zeros(())
+        for name, weight in self.losses.items():
+            if name is PairLoss.sft:
+                total = total - weight * token_mean(chosen_log_probs, batch, "chosen", step)
+            else:
+                total = total + weight * PAIR_LOSSES[name](sides, settings).sum()
+        return Loss(total, len(sides.chosen), reward_logs(self.beta * sides.chosen, self.beta * sides.rejected))
+
+    def _sides(self, model: Module, batch: Batch, step: Step) -> tuple[Sides, Tensor]:
+        """What the losses are made of, and the policy's log-probabilities of the chosen answers."""
+        from tuneforge.training.preference_losses import Sides, score
+
+        policy, counts = zip(*(step.log_probs(model, batch, side) for side in ("chosen", "rejected")), strict=True)
+        reference = [step.reference_log_probs(batch, side) for side in ("chosen", "rejected")]
+        chosen, rejected = (mine - theirs for mine, theirs in zip(policy, reference, strict=True))
+        scores = (score(ratio, self.divergence, self.divergence_alpha) for ratio in (chosen, rejected))
+        gaps = policy[0] - policy[1], reference[0] - reference[1]
+        return Sides(chosen, rejected, *scores, *counts, *gaps), policy[0]

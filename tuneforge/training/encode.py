@@ -58,14 +58,19 @@ def model_context(config: Mapping[str, Any]) -> int | None:
 
 def max_length(run: Run, config: Mapping[str, Any]) -> int:
     """Longest sequence in tokens: batch.max_length, else the smaller of the model's context and 1024."""
-    longest = model_context(config)
+    longest, taken = model_context(config), run.adapter.positions()
+    if longest is not None:
+        longest -= taken
     asked = run.batch.max_length
     if asked is None:
         return min(longest or DEFAULT_LENGTH, DEFAULT_LENGTH)
     if asked < 2:
         raise ConfigError(f"batch.max_length={asked}: at least 2 tokens are needed")
     if longest is not None and asked > longest:
-        raise ConfigError(f"batch.max_length={asked} is longer than the model's context of {longest} tokens")
+        less = f", less {taken} that adapter={run.adapter.name} takes" if taken else ""
+        raise ConfigError(
+            f"batch.max_length={asked} is longer than the model's context of {longest + taken} tokens{less}"
+        )
     return asked
 
 
@@ -73,6 +78,7 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
     """Every row encoded by the run's strategy, or rejected with a reason; none is truncated."""
     from tuneforge.training.render import stop_ids
 
+    rows = run.strategy.examples(rows, context)
     limit = max_length(run, run.model.config())
     found = EncodedSet(max_length=limit)
     stops = _Stops(tokenizer, stop_ids(tokenizer))

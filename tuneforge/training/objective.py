@@ -11,6 +11,7 @@ from tuneforge.training.collate import IGNORE
 from tuneforge.training.literal import RenderError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -47,6 +48,7 @@ _NEEDS = {
     "text": "a text",
     "messages": "messages, or prompt and completion",
     "completion": "prompt and completion, or messages that end with the assistant",
+    "prompt": "a prompt, or messages that end with the assistant",
     "preference": "prompt, chosen and rejected",
     "label": "a text and its label",
     "tags": "tokens and as many tags",
@@ -73,10 +75,11 @@ def encode_each(
 
 def encode_pairs(rows: Sequence[Row], tokenizer: Tokenizer) -> Iterator[Encoded | Rejected]:
     """Preference rows in order: parts `chosen.*` and `rejected.*`, labelled from where an answer leaves the prompt."""
-    return encode_each(rows, "preference", lambda columns: _pairs(columns, tokenizer))
+    return encode_each(rows, "preference", lambda columns: pairs_of(columns, tokenizer))
 
 
-def _pairs(columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
+def pairs_of(columns: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
+    """Parts `chosen.*` and `rejected.*` of preference columns, in order; RenderError where there are none."""
     from tuneforge.training.render import answers
 
     found: list[Encoded | RenderError] = []
@@ -90,15 +93,38 @@ def _pairs(columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encod
             found.append(RenderError("chosen and rejected are the same"))
         else:
             cut = min(chosen.cut, rejected.cut)
-            found.append(Encoded(_side("chosen", chosen.ids, cut) | _side("rejected", rejected.ids, cut)))
+            found.append(Encoded(answered(chosen.ids, cut, "chosen.") | answered(rejected.ids, cut, "rejected.")))
     return found
 
 
-def _side(side: str, ids: list[int], cut: int) -> dict[str, Sequence[int]]:
-    return {f"{side}.input_ids": ids, f"{side}.labels": [IGNORE] * cut + ids[cut:]}
+def answered(ids: list[int], cut: int, prefix: str = "") -> dict[str, Sequence[int]]:
+    """`input_ids` and `labels` of a prompt and an answer that begins at `cut`, their names after `prefix`."""
+    return {f"{prefix}input_ids": ids, f"{prefix}labels": [IGNORE] * cut + ids[cut:]}
 
 
 def likelihood(model: Module, batch: Batch, step: Step) -> Loss:
     """Negative log-likelihood in nats, summed over labelled tokens."""
-    sums, counts = step.log_probs(model, batch)
-    return Loss(-sums.sum(), counts.sum())
+    total, count = step.total_log_prob(model, batch)
+    return Loss(-total, count)
+
+
+def token_mean(log_probs: Tensor, batch: Batch, part: str, step: Step) -> Tensor:
+    """The sum of `log_probs` (rows,) in nats, weighed so that, divided by the optimizer step's rows, it becomes a
+    mean over all tokens that carry loss in `part` anywhere in that step."""
+
+    import torch
+
+    def counted(batch: Batch) -> Tensor:
+        labels = batch[f"{part}.labels" if part else "labels"]
+        tokens = (labels[:, 1:] != IGNORE).sum()
+        return torch.stack([torch.full_like(tokens, len(labels)), tokens])
+
+    rows, tokens = step.over_step(batch, f"tokens.{part}", counted)
+    return log_probs.sum() * (rows / tokens.clamp(min=1))
+
+
+def reward_logs(chosen: Tensor, rejected: Tensor) -> dict[str, Tensor]:
+    """Rewards of a batch's pairs, (pairs,) each, as sums for the log: both, their margin, how often it is positive."""
+    margin = chosen - rejected
+    logs = {"chosen": chosen, "rejected": rejected, "margins": margin, "accuracies": (margin > 0).float()}
+    return {f"rewards/{name}": value.detach().sum() for name, value in logs.items()}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Sampling
-from tuneforge.training import likelihood, reference
+from tuneforge.training import likelihood, pairs, reference
 from tuneforge.training.mode import evaluating
 from tuneforge.training.render import stop_ids
 from tuneforge.training.sampling import cooled, prompts_of, sample, sequences
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.components import Context
-    from tuneforge.rows import Batch, Loaded, Row
+    from tuneforge.rows import Batch, Encoded, Loaded, Row
     from tuneforge.settings import Run
 
 
@@ -35,6 +35,9 @@ class TrainingStep:
         self.parts: likelihood.Parts | None = None
         self.rows: Sequence[Row] = ()
         """The rows of the batch at hand, in its order."""
+        self.shared = pairs.SharedPrompt()
+        self._window: Sequence[Batch] | None = None
+        self._sums: dict[str, Tensor] = {}
         self._reference: Module | None = None
 
     @property
@@ -54,10 +57,43 @@ class TrainingStep:
         self.parts, why = likelihood.proved_parts(self.model)
         return why
 
+    def share_prompts(self, rows: Sequence[Encoded]) -> str:
+        """Compute the prompt of a preference pair once where that pays and is exact; what was decided, in words."""
+        self.shared.on, why = pairs.decide(self.model, self.parts, rows)
+        return why
+
+    @contextmanager
+    def window(self, batches: Sequence[Batch]) -> Iterator[None]:
+        """One optimizer step, whose micro-batches on this device are `batches`; nothing of it is kept afterwards."""
+        self._window, self._sums = batches, {}
+        try:
+            yield
+        finally:
+            self._window, self._sums = None, {}
+            self.shared.forget()
+
+    def over_step(self, batch: Batch, key: str, compute: Callable[[Batch], Tensor]) -> Tensor:
+        """`compute` summed over all batches of this optimizer step, on all devices; of `batch` alone outside of one."""
+        with torch.no_grad():
+            if self._window is None:
+                return compute(batch)
+            if key not in self._sums:
+                # A device without rows of its own in a short step still takes part in the sum.
+                mine = [compute(b) for b in self._window] or [compute(batch) * 0]
+                self._sums[key] = torch.stack(mine).sum(0)
+                if torch.distributed.is_initialized():
+                    torch.distributed.all_reduce(self._sums[key])
+            return self._sums[key]
+
     def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
         """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
         scores, keep = self.token_log_probs(model, batch, part)
         return scores.sum(1), keep.sum(1)
+
+    def total_log_prob(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+        """Log-probability (nats, float32) of all labelled tokens together, and their count, both ()."""
+        parts = self.parts if model is self.model else None
+        return likelihood.summed(model, parts, batch, part)
 
     def token_log_probs(
         self, model: Module, batch: Batch, part: str = "", temperature: float = 1.0
@@ -66,6 +102,8 @@ class TrainingStep:
         parts = self.parts if model is self.model else None
         if temperature != 1:
             model, parts = cooled(model, parts, temperature)
+        elif model is self.model and self.shared.serves(batch, part):
+            return self.shared.side(model, parts, batch, part)
         return likelihood.token_log_probs(model, parts, batch, part)
 
     def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
@@ -76,7 +114,8 @@ class TrainingStep:
         off = self.run.adapter.off(self.model)
         if off is None:
             return self._no_reference(batch, part)
-        return reference.adapter_off(off, self.model, batch, part, lambda b, p: self.log_probs(self.model, b, p))
+        with self.shared.reference():
+            return reference.adapter_off(off, self.model, batch, part, lambda b, p: self.log_probs(self.model, b, p))
 
     def keep_reference(self) -> None:
         """A copy of the model as found, unless the adapter can be turned off; its memory is said."""
@@ -92,7 +131,7 @@ class TrainingStep:
         model = self.model if off is not None else self._reference
         if model is None:
             return self._no_reference(batch, part)
-        with off or nullcontext(), evaluating(model), torch.no_grad():
+        with off or nullcontext(), self.shared.reference(), evaluating(model), torch.no_grad():
             return self.token_log_probs(model, batch, part, temperature)[0]
 
     def _no_reference(self, batch: Batch, part: str) -> Tensor:

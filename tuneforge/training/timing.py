@@ -52,6 +52,7 @@ def time_step(run: Run, loaded: Loaded, encoded: EncodedSet, packs: list[list[in
         optimizer = run.optimizer.build(groups, run.learning_rate) if exact else None
         step = TrialStep(run, model, loaded.tokenizer, context)
         step.prove_parts()
+        step.share_prompts(encoded.rows)
         run.strategy.begin(encoded.rows, step)
         chosen = _units(run, encoded.rows, packs)
         step.rows = [encoded.sources[i] for unit in chosen for i in unit]

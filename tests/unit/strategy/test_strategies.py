@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tuneforge.rows import Encoded, Rejected, Row
+from tuneforge.settings import Run
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.instruction import Instruction
@@ -113,7 +114,7 @@ def test_the_dpo_loss_equals_a_float64_reference(smoothing: float) -> None:
 
 
 def test_dpo_refuses_values_that_make_no_sense() -> None:
-    assert list(Dpo(beta=0.0, label_smoothing=0.5).check(None)) == [  # type: ignore[arg-type]
+    assert list(Dpo(beta=0.0, label_smoothing=0.5).check(Run())) == [
         "strategy.beta=0.0 must be above 0",
         "strategy.label_smoothing=0.5 must be in [0, 0.5)",
     ]
