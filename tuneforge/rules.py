@@ -49,6 +49,8 @@ def _batch_problems(run: Run) -> Iterator[str]:
         yield f"batch.max_length={run.batch.max_length}: must be 2 or more"
     if run.batch.packing == "on" and not run.strategy.packable:
         yield f"batch.packing=on: strategy={run.strategy.name} cannot be packed"
+    if run.batch.packing == "on" and not run.adapter.packable:
+        yield f"batch.packing=on: adapter={run.adapter.name} works on one document per sequence; use auto or off"
     if run.trainer.max_epochs is None and run.trainer.max_steps < 1:
         yield "trainer.max_epochs=null: then trainer.max_steps must say when to stop"
     if run.checkpoint.keep < 1:

@@ -71,7 +71,7 @@ class Lora(PeftAdapter):
     dora: bool = False
     """Weight-decomposed adapters: magnitude and direction apart."""
     init: Init = Init.default
-    """default, gaussian, orthogonal (even rank), mica: no update at the start; pissa, olora: change the base weights."""
+    """default, gaussian, orthogonal (even rank), mica: no update at the start; pissa, olora: move base weights."""
     modules_to_save: list[str] = field(default_factory=list)
     """Names of modules that train whole and are saved with the adapter, as `lm_head`."""
 

@@ -50,4 +50,8 @@ class Tiny(Model):
                 model = auto.from_config(config, dtype=torch.float32)
             else:
                 model = auto.from_pretrained(str(FOLDER), use_safetensors=True, **options, **more)
+        if more:
+            from tuneforge.training.four_bits import keep_exact
+
+            keep_exact(model)
         return Loaded(model, transformers.AutoTokenizer.from_pretrained(str(FOLDER)))
