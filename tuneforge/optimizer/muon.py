@@ -62,7 +62,7 @@ class Muon(Optimizer):
 
         if not any(group["hidden"] for group in groups):
             raise ConfigError("optimizer=muon: no matrix of a layer trains; use optimizer=adamw with this adapter")
-        muon = {"momentum": self.momentum, "nesterov": self.nesterov, "ns_steps": self.ns_steps}
-        muon |= {"adjust_lr_fn": str(self.scaling)}
+        muon: dict[str, Any] = {"momentum": self.momentum, "nesterov": self.nesterov, "ns_steps": self.ns_steps}
+        muon["adjust_lr_fn"] = str(self.scaling)
         adamw = {"betas": (self.beta1, self.beta2), "eps": self.eps, "fused": True}
         return MuonWithAdamW(groups, learning_rate, muon, adamw)

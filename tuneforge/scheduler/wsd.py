@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
@@ -59,7 +59,7 @@ class Wsd(Scheduler):
         return warmed_up(optimizer, warmup, after)
 
 
-FALLS = {
+FALLS: dict[Shape, Callable[[float], float]] = {
     Shape.cosine: lambda share: 0.5 * (1 + math.cos(math.pi * share)),
     Shape.linear: lambda share: 1 - share,
     Shape.sqrt: lambda share: 1 - math.sqrt(share),

@@ -3,6 +3,9 @@
 One folder per checkpoint, `step-00000120/`: `tensors.safetensors`, `state.json`, and `manifest.json` with the
 size and SHA-256 of both. It is written under a temporary name beside its place, every file and the folder
 are synced to disk, and then renamed: at no moment does a half checkpoint bear a checkpoint's name.
+
+Where devices share a model out, each writes its rows into a file of its own, `tensors-00001.safetensors` for
+rank 1; the state names the files of a tensor, so that any number of devices can read it.
 """
 
 from __future__ import annotations
@@ -13,15 +16,19 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tuneforge.errors import TuneForgeError
+from tuneforge.training import world
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
-FORMAT = 1
+FORMAT = 2
+Files = dict[str, dict[str, Any]]
+"""Name → bytes and sha256."""
+T = TypeVar("T")
 
 
 class Saved(NamedTuple):
@@ -47,31 +54,53 @@ class Checkpoints:
         return self.folder / f"step-{step:08d}"
 
     def save(self, step: int, state: Mapping[str, Any]) -> Path:
-        """Write a tree of dicts, lists, tuples, numbers, strings, None and tensors.
+        """Write a tree of dicts, lists, tuples, numbers, strings, None and tensors; every process calls it.
 
-        TuneForgeError, with the older checkpoints untouched, when the disk is full or cannot be written.
+        TuneForgeError in all of them, with the older checkpoints untouched, when the disk is full or cannot be
+        written.
         """
-        tensors: dict[str, Tensor] = {}
-        text = json.dumps(_pack(state, tensors)).encode()
-        need = len(text) + sum(t.numel() * t.element_size() for t in tensors.values())
-        temporary = self.folder / f".step-{step:08d}.{os.getpid()}.tmp"
+        rank, devices = world.place()
+        packing = _Packing(rank, devices)
+        text = json.dumps(packing.tree(state)).encode()
+        tensors = packing.tensors
+        need = sum(world.from_all(sum(t.numel() * t.element_size() for t in tensors.values()))) + len(text)
+        temporary = self.folder / f".step-{step:08d}.tmp"
+
+        def write() -> Files:
+            content = {shared_name(rank): tensors} if tensors or rank == 0 else {}
+            first = {STATE: text} if rank == 0 else {}
+            return {name: _write(temporary / name, what) for name, what in (content | first).items()}
+
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._sweep()
-            if shutil.disk_usage(self.folder).free < need:
-                raise OSError("the disk is full")
-            _write(temporary, tensors, text)
-            target = self.path(step)
-            if target.exists():
-                shutil.rmtree(target)
-            os.replace(temporary, target)
-            _sync(self.folder)
+            _together(lambda: self._open(temporary, need) if rank == 0 else None)
+            written = _together(write)
+            files = {name: facts for those in written for name, facts in those.items()}
+            _together(lambda: self._close(step, temporary, files) if rank == 0 else None)
         except Exception as error:  # safetensors raises its own kind for what the system says
-            shutil.rmtree(temporary, ignore_errors=True)
+            if rank == 0:
+                shutil.rmtree(temporary, ignore_errors=True)
             raise self._cannot(step, need, error) from error
+        return self.path(step)
+
+    def _open(self, temporary: Path, need: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".step-*.tmp"):  # what a killed process left half written
+            shutil.rmtree(left, ignore_errors=True)
+        if shutil.disk_usage(self.folder).free < need:
+            raise OSError("the disk is full")
+        temporary.mkdir()
+
+    def _close(self, step: int, temporary: Path, files: Files) -> None:
+        """Add the manifest, put the folder in its place and remove the oldest."""
+        _write(temporary / MANIFEST, json.dumps({"format": FORMAT, "files": files}, indent=1).encode())
+        _sync(temporary)
+        target = self.path(step)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+        _sync(self.folder)
         for old in self.steps()[: -self.keep]:
             shutil.rmtree(self.path(old))
-        return target
 
     def newest(self) -> Saved | None:
         """The newest checkpoint that is whole; None where there is none at all.
@@ -82,7 +111,7 @@ class Checkpoints:
         steps = self.steps()
         for step in reversed(steps):
             try:
-                return Saved(step, self._read(self.path(step)))
+                return Saved(step, self.read(step))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 self.note(f"checkpoint {self.path(step)} is damaged ({error}) and is not used")
                 _set_aside(self.path(step))
@@ -93,26 +122,25 @@ class Checkpoints:
             )
         return None
 
-    def _read(self, path: Path) -> dict[str, Any]:
+    def read(self, step: int) -> dict[str, Any]:
+        """What was saved of that step, verified; tensors that were shared out are read when they are needed.
+
+        OSError, ValueError, KeyError or TypeError where it is not there, or damaged.
+        """
         from safetensors.torch import load_file
 
+        path = self.path(step)
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {manifest['format']}, this version reads {FORMAT}")
-        for name in (TENSORS, STATE):
-            want = manifest["files"][name]
+        for name, want in manifest["files"].items():
             if (path / name).stat().st_size != want["bytes"]:
                 raise ValueError(f"{name} has {(path / name).stat().st_size} bytes instead of {want['bytes']}")
             if _sha256(path / name) != want["sha256"]:
                 raise ValueError(f"the SHA-256 of {name} differs from the manifest's")
         tensors = load_file(path / TENSORS)
-        state: dict[str, Any] = _unpack(json.loads((path / STATE).read_text(encoding="utf-8")), tensors)
+        state: dict[str, Any] = _unpack(json.loads((path / STATE).read_text(encoding="utf-8")), tensors, path)
         return state
-
-    def _sweep(self) -> None:
-        """Remove what a killed process left half written."""
-        for left in self.folder.glob(".step-*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)
 
     def _cannot(self, step: int, need: int, error: Exception) -> TuneForgeError:
         there = self.folder if self.folder.exists() else self.folder.parent
@@ -125,16 +153,37 @@ class Checkpoints:
         )
 
 
-def _write(folder: Path, tensors: Mapping[str, Tensor], text: bytes) -> None:
+def shared_name(rank: int) -> str:
+    """The file of one rank's tensors."""
+    return TENSORS if rank == 0 else f"tensors-{rank:05d}.safetensors"
+
+
+def _together(work: Callable[[], T]) -> list[T]:
+    """What every process made of its own work; where one failed, an error in all."""
+    error: Exception | None = None
+    made: Any = None
+    try:
+        made = work()
+    except Exception as failure:
+        error = failure
+    found = world.from_all((str(error or ""), made))
+    if error is not None:
+        raise error
+    if failed := next((text for text, _ in found if text), ""):
+        raise OSError(failed)
+    return [made for _, made in found]
+
+
+def _write(path: Path, content: Mapping[str, Tensor] | bytes) -> dict[str, Any]:
+    """Write and sync a file; its size and SHA-256."""
     from safetensors.torch import save_file
 
-    folder.mkdir()
-    save_file(dict(tensors), folder / TENSORS)
-    (folder / STATE).write_bytes(text)
-    files = {n: {"bytes": (folder / n).stat().st_size, "sha256": _sha256(folder / n)} for n in (TENSORS, STATE)}
-    (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "files": files}, indent=1), encoding="utf-8")
-    for path in (folder / TENSORS, folder / STATE, folder / MANIFEST, folder):
-        _sync(path)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        save_file(dict(content), path)
+    _sync(path)
+    return {"bytes": path.stat().st_size, "sha256": _sha256(path)}
 
 
 def _sync(path: Path) -> None:
@@ -156,35 +205,59 @@ def _set_aside(path: Path) -> None:
     os.replace(path, aside)
 
 
-def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The tree as JSON; tensors go into `tensors` and leave their number behind."""
-    from torch import Tensor
+class _Packing:
+    """A tree as JSON; each tensor leaves its number behind, and one that is shared out its shape too.
 
-    if isinstance(value, Tensor):
-        key = str(len(tensors))
-        flat = value.detach().cpu().contiguous()
-        shared = flat.untyped_storage().data_ptr() in {t.untyped_storage().data_ptr() for t in tensors.values()}
-        tensors[key] = flat.clone() if shared else flat  # safetensors refuses tensors that share memory
-        return {"tensor": key}
-    if isinstance(value, Mapping):
-        return {"dict": [[_pack(k, tensors), _pack(v, tensors)] for k, v in value.items()]}
-    if isinstance(value, tuple):
-        return {"tuple": [_pack(v, tensors) for v in value]}
+    Rank 0 keeps all tensors, another rank only its rows of those that are shared out; all number them alike.
+    """
+
+    def __init__(self, rank: int, devices: int) -> None:
+        self.rank, self.devices = rank, devices
+        self.number = 0
+        self.tensors: dict[str, Tensor] = {}
+
+    def tree(self, value: Any) -> Any:
+        """The tree without its tensors."""
+        from torch import Tensor
+
+        if isinstance(value, Tensor):
+            return self._tensor(value)
+        if isinstance(value, Mapping):
+            return {"dict": [[self.tree(k), self.tree(v)] for k, v in value.items()]}
+        if isinstance(value, tuple):
+            return {"tuple": [self.tree(v) for v in value]}
+        if isinstance(value, list):
+            return [self.tree(v) for v in value]
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        raise TuneForgeError(f"a checkpoint cannot hold {type(value).__module__}.{type(value).__qualname__}")
+
+    def _tensor(self, value: Tensor) -> dict[str, Any]:
+        from tuneforge.training.shares import is_shared, whole
+
+        key, shared = str(self.number), is_shared(value)
+        self.number += 1
+        mine: Any = value.to_local() if shared else whole(value)  # type: ignore[attr-defined]
+        if shared or self.rank == 0:
+            flat = mine.detach().cpu().contiguous()
+            again = flat.untyped_storage().data_ptr() in {t.untyped_storage().data_ptr() for t in self.tensors.values()}
+            self.tensors[key] = flat.clone() if again else flat  # safetensors refuses tensors that share memory
+        return {"shared": [key, list(value.shape), self.devices]} if shared else {"tensor": key}
+
+
+def _unpack(value: Any, tensors: Mapping[str, Tensor], path: Path) -> Any:
+    from tuneforge.training.shares import Stored
+
     if isinstance(value, list):
-        return [_pack(v, tensors) for v in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TuneForgeError(f"a checkpoint cannot hold {type(value).__module__}.{type(value).__qualname__}")
-
-
-def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(value, list):
-        return [_unpack(v, tensors) for v in value]
+        return [_unpack(v, tensors, path) for v in value]
     if not isinstance(value, dict):
         return value
     (kind, inner), *_ = value.items()
     if kind == "tensor":
         return tensors[inner]
+    if kind == "shared":
+        key, shape, devices = inner
+        return Stored([path / shared_name(rank) for rank in range(devices)], key, tuple(shape))
     if kind == "tuple":
-        return tuple(_unpack(v, tensors) for v in inner)
-    return {_unpack(k, tensors): _unpack(v, tensors) for k, v in inner}
+        return tuple(_unpack(v, tensors, path) for v in inner)
+    return {_unpack(k, tensors, path): _unpack(v, tensors, path) for k, v in inner}

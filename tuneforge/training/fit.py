@@ -20,7 +20,9 @@ from tuneforge.training.feed import Feed
 from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
 from tuneforge.training.loader import Order, WindowLoader
 from tuneforge.training.module import TrainingModule
+from tuneforge.training.neftune import noisy_embeddings
 from tuneforge.training.optimise import accumulation, device_count, planned_steps
+from tuneforge.training.origin import refuse_another
 from tuneforge.training.signals import Interrupts
 from tuneforge.training.step import TrainingStep
 
@@ -48,6 +50,9 @@ class Fitted:
     history: list[dict[str, Any]] = field(default_factory=list)
     """A dict per logged step: step, epoch, loss, learning_rate, grad_norm, speed (loss tokens per second),
     validation_loss where it was measured, and the strategy's own numbers. Values are means since the last."""
+    best_step: int = 0
+    """Optimizer step with the lowest validation loss; 0: there was no validation."""
+    stopped_early: bool = False
     resumed_from: int = 0
     """Optimizer step at which this process took over; 0: from the start."""
 
@@ -93,18 +98,17 @@ def fit(
         _run(trainer, module, loader, keeper)
         if interrupts.requested is not None:
             raise keeper.preempted("after the last step of training; a checkpoint was written")
-    return _fitted(module, trainer, saved)
+    return _fitted(module, trainer, saved, keeper)
 
 
 def _run(trainer: pl.Trainer, module: TrainingModule, loader: WindowLoader, keeper: Housekeeping) -> None:
     trainer.fit_loop.max_epochs = -(-module.total // len(loader))
-    if keeper.saved is not None and keeper.saved.step >= module.total:
-        # Nothing is left to train: only the weights are wanted.
-        module.load_weights(keeper.saved.state["weights"])
-        module.tally = type(module.tally)(**keeper.saved.state["tally"])
+    if keeper.saved is not None and keeper.over():
+        keeper.take_up(keeper.saved.state)
         return
     try:
-        trainer.fit(module, loader)
+        with noisy_embeddings(module.model, module.settings.regularization.neftune_alpha):
+            trainer.fit(module, loader)
     except torch.OutOfMemoryError as error:
         batch = module.settings.batch
         raise TuneForgeError(
@@ -122,6 +126,7 @@ def _saved(run: Run, store: Checkpoints, context: Context, total: int) -> Saved 
     if saved is None:
         context.note("there is no checkpoint yet; training starts at its first step")
     else:
+        refuse_another(saved.state["origin"], run, saved.step)
         context.note(f"training goes on after step {saved.step} of {total}", step=saved.step)
     return saved
 
@@ -192,7 +197,7 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _fitted(module: TrainingModule, trainer: pl.Trainer, saved: Saved | None) -> Fitted:
+def _fitted(module: TrainingModule, trainer: pl.Trainer, saved: Saved | None, keeper: Housekeeping) -> Fitted:
     tally = module.tally
     return Fitted(
         model=module.model.to(trainer.strategy.root_device).eval(),
@@ -202,5 +207,7 @@ def _fitted(module: TrainingModule, trainer: pl.Trainer, saved: Saved | None) ->
         loss_tokens=tally.loss_tokens,
         skipped_windows=tally.skipped_windows,
         history=tally.history,
+        best_step=keeper.stopping.best_step,
+        stopped_early=keeper.stopping.stopped,
         resumed_from=saved.step if saved else 0,
     )

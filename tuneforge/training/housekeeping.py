@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
 
 from tuneforge.errors import Preempted, TuneForgeError
-from tuneforge.training import random_state, reference
+from tuneforge.training import random_state, reference, world
+from tuneforge.training.averaging import settle, settled
 from tuneforge.training.checkpoint import Checkpoints, Saved
 from tuneforge.training.collate import parts_of
+from tuneforge.training.evenly import even, share
+from tuneforge.training.history import History
 from tuneforge.training.loader import WindowLoader
 from tuneforge.training.mode import evaluating
 from tuneforge.training.module import Tally, TrainingModule
+from tuneforge.training.optimise import load_optimizer, set_rates
+from tuneforge.training.origin import origin
 from tuneforge.training.progress import Progress
+from tuneforge.training.shares import optimizer_state
 from tuneforge.training.signals import Interrupts
+from tuneforge.training.stopping import Stopping
 
 if TYPE_CHECKING:
     from tuneforge.components import Context
@@ -38,6 +45,8 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         self.feeds, self.validation = feeds, feeds[1] if len(feeds) > 1 else None
         self.store, self.interrupts, self.saved = store, interrupts, saved
         self.progress = Progress(module.total)
+        self.history = History(run, module, loader, self.progress)
+        self.stopping = Stopping(run.early_stopping, Checkpoints(store.folder / "best", 2, context.note))
         self.every = run.checkpoint.every or max(1, -(-module.total // 10))
         self.validated = 0
         """The last step whose validation loss is known."""
@@ -53,10 +62,13 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prove the head, compute references with the weights as found, then continue where the checkpoint stands."""
         self.interrupts.install()  # Lightning has just wrapped the handler of SIGTERM, and would exit with 0
-        why = self.module.step.prove_parts()
+        why = self.module.inside(self.module.step.prove_parts)
         if why:
             self.context.note(f"the head is applied to every position, not only where a label is: {why}")
-        self.run.strategy.begin(self.feeds[0].rows, self.module.step)
+        shared = self.module.inside(self.module.step.share_prompts, self.feeds[0].rows)
+        if shared:
+            self.context.note(shared)
+        self.module.inside(self.run.strategy.begin, self.feeds[0].rows, self.module.step)
         self._references(trainer)
         if self.saved is not None:
             self._restore(trainer, self.saved.state)
@@ -65,12 +77,34 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         step = self.module.tally.step
         if step and self._validation_due(step) and self.validated != step:
             self._validate_and_log(trainer, step)
+            trainer.should_stop = self.stopping.stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Release the terminal; save what another callback has ended early."""
+        """Release the terminal; save what another callback has ended early; put the final weights in place."""
         self.progress.close()
         if self.module.tally.step not in (0, self.saved_at):
             self._save(trainer)
+        self.finish(trainer.optimizers[0])
+
+    def over(self) -> bool:
+        """Whether the checkpoint that was found leaves nothing to train."""
+        saved = self.saved
+        return saved is not None and (saved.step >= self.module.total or saved.state["stopping"]["stopped"])
+
+    def take_up(self, state: dict[str, Any]) -> None:
+        """The model of a run in which nothing is left to train."""
+        self.module.load_weights(state["weights"])
+        self._load_numbers(state)
+        optimizer = self.module.configure_optimizers()["optimizer"]
+        load_optimizer(optimizer, optimizer_state(optimizer, state["optimizer"]))
+        self.finish(optimizer)
+
+    def finish(self, optimizer: Any) -> None:
+        """The model becomes what is saved and evaluated: the average, and of that the best."""
+        settle(self.module.weights(), self.module.average, optimizer)
+        best = self.stopping.weights(self.module.tally.step)
+        if best is not None:
+            self.module.load_weights(best)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Release the terminal."""
@@ -87,8 +121,9 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         if self._validation_due(step):
             self._validate_and_log(trainer, step)
         else:
-            self._show(trainer, step, {})
-        last, stop = step == self.module.total, self._asked_to_stop()
+            self.history.step(trainer, step, {})
+        trainer.should_stop = trainer.should_stop or self.stopping.stopped
+        last, stop = step == self.module.total or self.stopping.stopped, self._asked_to_stop()
         if last or stop or step % self.every == 0:
             self._save(trainer)
         if stop and not last:
@@ -101,34 +136,6 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         name = signal.Signals(number).name
         return Preempted(f"stopped by {name} {where}; continue with: tuneforge resume={self.context.folder}", number)
 
-    def _show(self, trainer: pl.Trainer, step: int, extra: dict[str, float]) -> None:
-        tally, module = self.module.tally, self.module
-        since = tally.since
-        items = since.get("items", 0.0)
-        numbers: dict[str, Any] = {
-            "loss": since.get("loss", 0.0) / items if items else float("nan"),
-            "learning_rate": module.learning_rate,
-            "grad_norm": module.grad_norm,
-            "speed": since["loss_tokens"] / max(since["seconds"], 1e-9),
-            **extra,
-        }
-        self.progress.step(step, numbers)
-        if not (extra or step == 1 or step == module.total or step % max(1, self.run.trainer.log_every_n_steps) == 0):
-            return
-        own = {k.removeprefix("own/"): v / items for k, v in since.items() if k.startswith("own/") and items}
-        tally.history.append({"step": step, "epoch": self.loader.epoch, **numbers, **own})
-        tally.since = {}
-        self._log(trainer, step, numbers, own)
-
-    def _log(self, trainer: pl.Trainer, step: int, numbers: Mapping[str, float], own: Mapping[str, float]) -> None:
-        metrics = {LOG_NAMES[k]: v for k, v in numbers.items()} | dict(own)
-        metrics |= {"epoch": self.loader.done / len(self.loader), "seconds": self.module.tally.seconds}
-        for logger in trainer.loggers:
-            logger.log_metrics(metrics, step)
-        for name in ("train/loss", "validation/loss"):  # for callbacks that monitor
-            if name in metrics:
-                trainer.callback_metrics[name] = torch.tensor(metrics[name])
-
     # ------------------------------------------------------------ validation
 
     def _validation_due(self, step: int) -> bool:
@@ -138,11 +145,15 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         return step % every == 0 or step == self.module.total
 
     def _validate_and_log(self, trainer: pl.Trainer, step: int) -> None:
-        loss = self._validate(trainer)
-        if loss is None:  # asked to stop: it is made up for when the run continues
-            return
+        weights = self.module.weights()
+        with settled(weights, self.module.average, trainer.optimizers[0]):
+            loss = self._validate(trainer)
+            if loss is None:  # asked to stop: it is made up for when the run continues
+                return
+            if self.stopping.saw(step, loss):
+                self.stopping.keep(weights)
         self.validated = step
-        self._show(trainer, step, {"validation_loss": loss})
+        self.history.step(trainer, step, {"validation_loss": loss})
 
     def _validate(self, trainer: pl.Trainer) -> float | None:
         """Loss per item over the validation rows without dropout; None when asked to stop."""
@@ -150,14 +161,16 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         numbers = torch.zeros(2, dtype=torch.float64, device=self.module.device)
         model, precision = self.module.model, trainer.precision_plugin
         with evaluating(model), torch.no_grad(), precision.val_step_context():
-            for batch, rows in self.validation.batches(self.run.batch.size, trainer.global_rank, trainer.world_size):
+            for batch, rows, counts in even(self.validation, self.run.batch.size):
                 if self.interrupts.requested is not None and trainer.world_size == 1:
                     return None
                 self.module.step.rows = rows
-                loss = self.run.strategy.loss(model, trainer.strategy.batch_to_device(batch), self.module.step)
-                numbers += torch.stack(
-                    [loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)]
-                )
+                there = trainer.strategy.batch_to_device(batch)
+                loss = self.module.inside(self.run.strategy.loss, model, there, self.module.step)
+                if counts:
+                    numbers += torch.stack(
+                        [loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)]
+                    )
         total, items = self.module.over_devices(numbers).tolist()
         return float(total / items) if items else float("nan")
 
@@ -175,17 +188,24 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             return trainer.strategy.batch_to_device(feed.collate(rows))
 
         missing = [i for i, row in enumerate(feed.rows) if not _has_references(row)]
-        chosen = [feed.rows[i] for i in missing]
+        mine = share(missing)
+        chosen = [feed.rows[i] for i in mine]
         found = reference.precompute(chosen, self.run.batch.size, collate, self._by(trainer), self.module.model)
+        done: dict[int, Encoded] = {}
         for at, row in self.context.progress(found, "reference"):
-            if self.interrupts.requested is not None:
+            if self.interrupts.requested is not None and trainer.world_size == 1:
                 raise self.preempted("before the first step")
-            feed.rows[missing[at]] = row
+            done[mine[at]] = row
+        for those in world.from_all({i: dict(row.extras) for i, row in done.items()}):
+            for i, extras in those.items():
+                feed.rows[i] = feed.rows[i]._replace(extras=extras)
+        if self._asked_to_stop():
+            raise self.preempted("before the first step")
 
     def _by(self, trainer: pl.Trainer) -> reference.LogProbs:
         def by(batch: Any, part: str) -> Any:
             with trainer.precision_plugin.val_step_context():
-                return self.module.step.log_probs(self.module.model, batch, part)
+                return self.module.inside(self.module.step.log_probs, self.module.model, batch, part)
 
         return by
 
@@ -201,9 +221,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
 
     def _save(self, trainer: pl.Trainer) -> None:
         state = self._state(trainer)
-        if trainer.is_global_zero:
-            self.store.save(self.module.tally.step, state)
-        trainer.strategy.barrier("checkpoint")
+        self.store.save(self.module.tally.step, state)
         self.saved_at = self.module.tally.step
 
     def _state(self, trainer: pl.Trainer) -> dict[str, Any]:
@@ -217,32 +235,37 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             "random": random_state.of_all_processes(trainer.world_size),
             "tally": dict(vars(self.module.tally)),
             "validated": self.validated,
+            "average": self.module.average.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "origin": origin(self.run),
+            "learning_rate": self.run.learning_rate,
             "callbacks": {c.state_key: c.state_dict() for c in others},
         }
 
     def _restore(self, trainer: pl.Trainer, state: dict[str, Any]) -> None:
         self.module.load_weights(state["weights"])
-        trainer.optimizers[0].load_state_dict(state["optimizer"])
-        trainer.lr_scheduler_configs[0].scheduler.load_state_dict(state["scheduler"])
+        optimizer, scheduler = trainer.optimizers[0], trainer.lr_scheduler_configs[0].scheduler
+        rates = list(scheduler.base_lrs)
+        load_optimizer(optimizer, optimizer_state(optimizer, state["optimizer"]))
+        scheduler.load_state_dict(state["scheduler"])
+        if state["learning_rate"] != self.run.learning_rate:
+            set_rates(optimizer, scheduler, rates)
+            text = f"the learning rate is {self.run.learning_rate:g} from here on; it was {state['learning_rate']:g}"
+            self.context.note(text)
         if state["precision"]:
             trainer.precision_plugin.load_state_dict(state["precision"])
-        self.module.tally = Tally(**state["tally"])
-        self.validated = state["validated"]
+        self._load_numbers(state)
         for callback in trainer.callbacks:
             if callback.state_key in state["callbacks"]:
                 callback.load_state_dict(state["callbacks"][callback.state_key])
-        if trainer.global_rank < len(state["random"]):
+        if len(state["random"]) == trainer.world_size:
             random_state.restore(state["random"][trainer.global_rank])
 
-
-LOG_NAMES = {
-    "loss": "train/loss",
-    "learning_rate": "learning_rate",
-    "grad_norm": "grad_norm",
-    "speed": "loss_tokens_per_second",
-    "validation_loss": "validation/loss",
-}
-"""Keys of `Fitted.history` → columns of the training log."""
+    def _load_numbers(self, state: dict[str, Any]) -> None:
+        self.module.tally = Tally(**state["tally"])
+        self.module.average.load_state_dict(state["average"], self.module.weights())
+        self.stopping.load_state_dict(state["stopping"])
+        self.validated = state["validated"]
 
 
 def _has_references(row: Encoded) -> bool:

@@ -221,6 +221,9 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
     def weights(self) -> dict[str, Tensor]:
         """What trains, and every persistent buffer, by name; tied parameters once."""
+        rest = getattr(self._trainer and self.trainer.strategy, "rest", None)
+        if rest is not None:
+            rest()
         buffers = {n: b for n, b in self.model.named_buffers() if n in self._persistent()}
         return {n: p for n, p in self.model.named_parameters() if n in self.trained} | buffers
 

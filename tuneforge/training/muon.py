@@ -21,7 +21,7 @@ class MuonWithAdamW(Optimizer):
         own = [dict(group) for group in groups]
         kinds: tuple[tuple[type[Optimizer], bool, Mapping[str, Any]], ...] = ((Muon, True, muon), (AdamW, False, adamw))
         self.members = [
-            (kind([g for g in own if g["hidden"] is hidden], lr=lr, **more), hidden)  # type: ignore[call-arg]
+            (kind([g for g in own if g["hidden"] is hidden], lr=lr, **more), hidden)
             for kind, hidden, more in kinds
             if any(g["hidden"] is hidden for g in own)
         ]

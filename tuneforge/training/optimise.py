@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
     from tuneforge.settings import Run
+
 
 def device_count(run: Run) -> int:
     """How many devices train, on all machines together."""
@@ -91,3 +92,25 @@ def warmed_up(optimizer: Optimizer, warmup: int, after: Callable[[int], float]) 
         return done / warmup if done < warmup else max(0.0, after(done - warmup))
 
     return LambdaLR(optimizer, factor)
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Put a saved state back exactly: torch would cast it to the dtype of its parameter."""
+    from torch import Tensor
+
+    optimizer.load_state_dict(dict(state))
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    numbers = [i for group in state["param_groups"] for i in group["params"]]
+    for parameter, number in zip(parameters, numbers, strict=True):
+        for key, saved in state["state"].get(number, {}).items():
+            mine = optimizer.state[parameter].get(key)
+            if isinstance(saved, Tensor) and isinstance(mine, Tensor) and mine.dtype != saved.dtype:
+                optimizer.state[parameter][key] = saved.to(mine.device)
+
+
+def set_rates(optimizer: Optimizer, scheduler: Any, rates: Sequence[float]) -> None:
+    """Other peak learning rates, one per group, at the scheduler's place."""
+    scheduler.base_lrs = list(rates)
+    for group, rate, factor in zip(optimizer.param_groups, rates, scheduler.lr_lambdas, strict=True):
+        group["initial_lr"] = rate
+        group["lr"] = rate * factor(scheduler.last_epoch)
