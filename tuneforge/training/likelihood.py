@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import Module
-from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
+from torch.nn import Identity, Linear, Module, Parameter
 
+from tuneforge.training import chunked_head, linear_cross_entropy
 from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:
     from tuneforge.rows import Batch
 
-LARGEST = 2**24
+SMALL = 2**20
+"""Logits up to which they are made in one piece by torch's own functions."""
+LARGEST, LARGEST_ON_GPU = 2**23, 2**26
 """Most logits that exist at once; beyond, positions are worked through in chunks."""
+FEWEST = 128
+"""Positions per chunk at least: with fewer, matrix products are slow."""
 IGNORE = -100
 
 
@@ -76,15 +78,23 @@ def hidden_states(parts: Parts, fields: dict[str, Tensor]) -> Tensor:
 
 def token_log_probs(model: Module, parts: Parts | None, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
     """(rows, length - 1) float32 log-probability (nats) of each labelled token, 0 elsewhere; and the mask of them."""
-    labels = batch[f"{part}.labels" if part else "labels"][:, 1:]
-    keep = labels != IGNORE
-    fields = inputs(batch, part)
+    found = states(model, parts, inputs(batch, part))[:, :-1]
+    return scored(parts, found, batch[f"{part}.labels" if part else "labels"])
+
+
+def states(model: Module, parts: Parts | None, fields: dict[str, Tensor]) -> Tensor:
+    """(rows, length, width) what `scored` takes: states before the head, or logits where there are no parts."""
     if parts is None:
-        states = model(**fields, use_cache=False).logits[:, :-1][keep]
-        scores = score_tokens(lambda x: x, states.shape[-1], states, labels[keep])
-    else:
-        states = hidden_states(parts, fields)[:, :-1][keep]
-        scores = score_tokens(parts.head, _width(parts.head), states, labels[keep])
+        logits: Tensor = model(**fields, use_cache=False).logits
+        return logits
+    return hidden_states(parts, fields)
+
+
+def scored(parts: Parts | None, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `token_log_probs`: `states` (rows, length - 1, width) predict `labels` (rows, length) from the second on."""
+    keep = labels[:, 1:] != IGNORE
+    chosen, targets = states[keep], labels[:, 1:][keep]
+    scores = score_tokens(*_head(parts, states), chosen, targets)
     return torch.zeros(keep.shape, dtype=torch.float32, device=scores.device).masked_scatter(keep, scores), keep
 
 
@@ -94,23 +104,60 @@ def log_probs(model: Module, parts: Parts | None, batch: Batch, part: str = "") 
     return scores.sum(1), keep.sum(1)
 
 
-def score_tokens(head: Callable[[Tensor], Tensor], vocabulary: int, states: Tensor, targets: Tensor) -> Tensor:
+def summed(model: Module, parts: Parts | None, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+    """Log-probability (nats, float32) of all labelled tokens of the batch together, and their count, both ().
+
+    Dearer to ask row by row: of a sum all gradients are made while its logits are at hand.
+    """
+    found = states(model, parts, inputs(batch, part))[:, :-1]
+    labels = batch[f"{part}.labels" if part else "labels"][:, 1:]
+    keep = labels != IGNORE
+    head, vocabulary = _head(parts, found)
+    chosen, targets, plain = found[keep], labels[keep], linear_of(head)
+    if plain is None or len(chosen) * vocabulary <= SMALL:
+        return score_tokens(head, vocabulary, chosen, targets).sum(), keep.sum()
+    size = chunk(vocabulary, chosen.device)
+    return linear_cross_entropy.likelihood(chosen, plain.weight, plain.bias, targets, size), keep.sum()
+
+
+def score_tokens(head: Module, vocabulary: int, states: Tensor, targets: Tensor) -> Tensor:
     """(n,) float32 log-probability of each target id given its state (n, width).
 
-    Where n x vocabulary passes LARGEST, chunks are computed one after the other, and again in the backward
-    pass, so that one chunk's logits are all that is held.
+    Where the logits are many, chunks are computed one after the other, and again in the backward pass where the
+    head trains or is no plain linear layer, so that one chunk's logits are all that is held.
     """
-    size = max(1, LARGEST // vocabulary)
-    if len(states) <= size:
-        return _scores(head, states, targets)
-    pieces = zip(torch.split(states, size), torch.split(targets, size), strict=True)
-    if torch.is_grad_enabled():
-        return torch.cat([checkpoint(_scores, head, s, t, use_reentrant=False) for s, t in pieces])
-    return torch.cat([_scores(head, s, t) for s, t in pieces])
+    size = chunk(vocabulary, states.device)
+    plain = linear_of(head)
+    if plain is not None and not plain.weight.requires_grad and len(states) * vocabulary > SMALL:
+        return linear_cross_entropy.scores(states, plain.weight, plain.bias, targets, size)
+    if len(states) <= 2 * size:
+        return chunked_head.whole(head, states, targets)
+    if plain is not None:
+        return linear_cross_entropy.scores(states, plain.weight, plain.bias, targets, size)
+    return chunked_head.scores(head, states, targets, size)
 
 
-def _scores(head: Callable[[Tensor], Tensor], states: Tensor, targets: Tensor) -> Tensor:
-    return -cross_entropy(head(states).float(), targets, reduction="none")
+def chunk(vocabulary: int, device: torch.device) -> int:
+    """Positions whose logits exist at once."""
+    return max(FEWEST, (LARGEST if device.type == "cpu" else LARGEST_ON_GPU) // vocabulary)
+
+
+def linear_of(head: Any) -> Linear | None:
+    """The linear layer that the head is, also one that PEFT trains whole (`modules_to_save`).
+
+    None for any other head (adapted by LoRA, quantised, sharded, hooked, a function): its own forward is called.
+    """
+    if hasattr(head, "modules_to_save") and hasattr(head, "original_module"):
+        off = head.disable_adapters or not head.active_adapters
+        head = head.original_module if off else head.modules_to_save[head.active_adapters[0]]
+    if type(head) is not Linear or type(head.weight) not in (Parameter, Tensor) or "forward" in vars(head):
+        return None
+    return None if head._forward_hooks or head._forward_pre_hooks else head
+
+
+def _head(parts: Parts | None, states: Tensor) -> tuple[Module, int]:
+    """What makes logits of `states`, and the vocabulary's size."""
+    return (Identity(), states.shape[-1]) if parts is None else (parts.head, _width(parts.head))
 
 
 def _width(head: Module) -> int:
