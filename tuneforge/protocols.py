@@ -91,6 +91,13 @@ class Step(Protocol):
         """(rows,) summed log-probabilities under the model as this run found it; no gradient."""
         ...
 
+    def over_step(self, batch: Batch, key: str, compute: Callable[[Batch], Tensor]) -> Tensor:
+        """`compute` summed over all batches of this optimizer step, on all devices; once per step and `key`.
+
+        Outside of a step, as in validation, of `batch` alone. No gradient.
+        """
+        ...
+
     def keep_reference(self) -> None:
         """Keep the model as this run found it, for `reference_token_log_probs`; called in `begin`."""
         ...

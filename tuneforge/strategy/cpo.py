@@ -83,10 +83,10 @@ class Cpo(Strategy):
 
         scored = [step.log_probs(model, batch, side) for side in ("chosen", "rejected")]
         mean = self.loss_type in (CpoLoss.ipo, CpoLoss.simpo)
-        rewards = [alpha_reward(s / n if mean else s, self.alpha) for s, n in scored]
-        total = reference_free(self.loss_type, *rewards, self.beta, self.gamma, self.label_smoothing).sum()
-        logs = reward_logs(self.beta * rewards[0], self.beta * rewards[1])
+        chosen, rejected = (alpha_reward(s / n if mean else s, self.alpha) for s, n in scored)
+        losses = reference_free(self.loss_type, chosen, rejected, self.beta, self.gamma, self.label_smoothing)
+        total, logs = losses.sum(), reward_logs(self.beta * chosen, self.beta * rejected)
         if self.nll_weight:
             nll = -token_mean(scored[0][0], batch, "chosen", step)
             total, logs = total + self.nll_weight * nll, logs | {"nll": nll.detach()}
-        return Loss(total, len(rewards[0]), logs)
+        return Loss(total, len(chosen), logs)

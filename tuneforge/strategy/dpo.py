@@ -176,9 +176,19 @@ class Dpo(Strategy):
         """What the losses are made of, and the policy's log-probabilities of the chosen answers."""
         from tuneforge.training.preference_losses import Sides, score
 
-        policy, counts = zip(*(step.log_probs(model, batch, side) for side in ("chosen", "rejected")), strict=True)
-        reference = [step.reference_log_probs(batch, side) for side in ("chosen", "rejected")]
-        chosen, rejected = (mine - theirs for mine, theirs in zip(policy, reference, strict=True))
-        scores = (score(ratio, self.divergence, self.divergence_alpha) for ratio in (chosen, rejected))
-        gaps = policy[0] - policy[1], reference[0] - reference[1]
-        return Sides(chosen, rejected, *scores, *counts, *gaps), policy[0]
+        (chosen, chosen_tokens), (rejected, rejected_tokens) = (
+            step.log_probs(model, batch, side) for side in ("chosen", "rejected")
+        )
+        chosen_before, rejected_before = (step.reference_log_probs(batch, side) for side in ("chosen", "rejected"))
+        ratios = chosen - chosen_before, rejected - rejected_before
+        sides = Sides(
+            chosen=ratios[0],
+            rejected=ratios[1],
+            chosen_score=score(ratios[0], self.divergence, self.divergence_alpha),
+            rejected_score=score(ratios[1], self.divergence, self.divergence_alpha),
+            chosen_tokens=chosen_tokens,
+            rejected_tokens=rejected_tokens,
+            policy_gap=chosen - rejected,
+            reference_gap=chosen_before - rejected_before,
+        )
+        return sides, chosen

@@ -159,7 +159,8 @@ class Kto(Strategy):
             return torch.stack([ratio.sum(), torch.ones_like(ratio).sum()])
 
         total, rows = step.over_step(batch, "kl", gap)
-        return (total / rows).clamp(min=0)
+        mean: Tensor = (total / rows).clamp(min=0)
+        return mean
 
 
 def _singles(row: Row) -> list[Row]:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch.nn import Module
 
 from tuneforge.errors import ConfigError, DataRefused, TuneForgeError
-from tuneforge.training import random_state
+from tuneforge.training import agreement, random_state, world
+from tuneforge.training.as_found import AsFound
 from tuneforge.training.checkpoint import Checkpoints, Saved
 from tuneforge.training.feed import Feed
 from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
 from tuneforge.training.loader import Order, WindowLoader
 from tuneforge.training.module import TrainingModule
 from tuneforge.training.neftune import noisy_embeddings
-from tuneforge.training.optimise import accumulation, device_count, planned_steps
+from tuneforge.training.optimise import accumulation, device_choice, planned_steps
 from tuneforge.training.origin import refuse_another
+from tuneforge.training.parallel import Shards, strategy
+from tuneforge.training.shares import fill, gather, skeleton
 from tuneforge.training.signals import Interrupts
 from tuneforge.training.step import TrainingStep
 
@@ -80,14 +84,21 @@ def fit(
     feeds = [Feed(s, run.strategy, 0 if pad is None else pad, packing) for s in (encoded, validation) if s and s.rows]
     total = planned_steps(run, len(feeds[0].units))[1]
     store = Checkpoints(context.folder / "checkpoints", run.checkpoint.keep, context.note)
-    with Interrupts() as interrupts, _quiet():
+    with Interrupts() as interrupts, _quiet(), ExitStack() as leaving:
+        trainer = _trainer(run, context, list(callbacks))
+        here = leaving.enter_context(world.joined(trainer))
         random_state.seed(run.seed)
+        as_found = AsFound.of(loaded.model, run.trainer.precision) if run.strategy.reference else None
         model = run.adapter.apply(loaded.model, context)
+        if here.size > 1:
+            agreement.require(run, context.folder, model, encoded, validation)
+            random_state.seed(run.seed + here.rank)
         saved = _saved(run, store, context, total)
         step = TrainingStep(run, model, loaded.tokenizer, context)
+        step.as_found = as_found
         module = TrainingModule(run, step, total, feeds[0].sources, feeds[0].sizes())
-        trainer = _trainer(run, context, list(callbacks))
-        loader = _loader(run, feeds[0], total, trainer, order)
+        bones = skeleton(model) if isinstance(trainer.strategy, Shards) and here.rank == 0 else None
+        loader = _loader(run, feeds[0], total, here, order)
         if saved is not None:
             loader.load_state_dict(saved.state["loader"])
             _continue_logs(trainer, saved.step)
@@ -98,6 +109,10 @@ def fit(
         _run(trainer, module, loader, keeper)
         if interrupts.requested is not None:
             raise keeper.preempted("after the last step of training; a checkpoint was written")
+        if isinstance(trainer.strategy, Shards) and trainer.strategy.root is not None:
+            trainer.strategy.rest()
+            values = gather(model)
+            module.model = model if bones is None else fill(bones, values)
     return _fitted(module, trainer, saved, keeper)
 
 
@@ -122,33 +137,46 @@ def _saved(run: Run, store: Checkpoints, context: Context, total: int) -> Saved 
     if not run.resume:
         refuse_leftovers(store)
         return None
-    saved = store.newest()
+    here = world.current()
+    saved = store.newest() if here.rank == 0 else None
+    step = world.from_first(saved.step if saved else None)
+    if saved is None and step is not None:
+        saved = Saved(step, store.read(step))
     if saved is None:
         context.note("there is no checkpoint yet; training starts at its first step")
     else:
+        if (before := len(saved.state["random"])) != here.size:
+            context.note(
+                f"the checkpoint was made by {before} process(es), here are {here.size}: the same batches and updates"
+                " follow, but random choices such as dropout are others"
+            )
         refuse_another(saved.state["origin"], run, saved.step)
         context.note(f"training goes on after step {saved.step} of {total}", step=saved.step)
     return saved
 
 
-def _loader(run: Run, feed: Feed, total: int, trainer: pl.Trainer, order: Order | None) -> WindowLoader:
+def _loader(run: Run, feed: Feed, total: int, here: world.World, order: Order | None) -> WindowLoader:
     return WindowLoader(
-        feed.units, feed.make, size=run.batch.size, accumulate=accumulation(run, trainer.world_size), total=total,
-        seed=run.seed, order=order, rank=trainer.global_rank, world=trainer.world_size,
+        feed.units, feed.make, size=run.batch.size, accumulate=accumulation(run, here.size), total=total,
+        seed=run.seed, order=order, rank=here.rank, world=here.size,
     )  # fmt: skip
 
 
 def _trainer(run: Run, context: Context, callbacks: list[pl.Callback]) -> pl.Trainer:
-    settings = run.trainer
+    settings, here = run.trainer, world.current()
+    world.check(run, here)
     try:
         return pl.Trainer(
             accelerator=settings.accelerator,
-            devices=device_count(run),
+            devices=device_choice(run),
+            num_nodes=here.nodes,
+            strategy=strategy(run),
+            plugins=[LightningEnvironment()],
             precision=settings.precision,
             max_epochs=-1,
             deterministic=settings.deterministic,
             detect_anomaly=settings.detect_anomaly,
-            logger=[logger.build(context) for logger in run.logger.values()] or False,
+            logger=[logger.build(context) for logger in run.logger.values() if here.rank == 0] or False,
             callbacks=callbacks,
             enable_checkpointing=False,
             enable_progress_bar=False,

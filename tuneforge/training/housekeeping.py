@@ -11,10 +11,9 @@ import lightning.pytorch as pl
 import torch
 
 from tuneforge.errors import Preempted, TuneForgeError
-from tuneforge.training import random_state, reference, world
+from tuneforge.training import random_state, reference
 from tuneforge.training.averaging import settle, settled
 from tuneforge.training.checkpoint import Checkpoints, Saved
-from tuneforge.training.collate import parts_of
 from tuneforge.training.evenly import even, share
 from tuneforge.training.history import History
 from tuneforge.training.loader import WindowLoader
@@ -23,6 +22,7 @@ from tuneforge.training.module import Tally, TrainingModule
 from tuneforge.training.optimise import load_optimizer, set_rates
 from tuneforge.training.origin import origin
 from tuneforge.training.progress import Progress
+from tuneforge.training.reference_cache import ReferenceCache
 from tuneforge.training.shares import optimizer_state
 from tuneforge.training.signals import Interrupts
 from tuneforge.training.stopping import Stopping
@@ -177,37 +177,41 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
     # ------------------------------------------------------------ references
 
     def _references(self, trainer: pl.Trainer) -> None:
-        strategy, model = self.run.strategy, self.module.model
-        if not strategy.reference or self.run.adapter.off(model) is not None:
+        """Once for all epochs, from the cache that runs share where it knows them."""
+        found, adapter, model = self.module.step.as_found, self.run.adapter, self.module.model
+        if found is None:
             return
+        self.module.inside(found.require, model, adapter)
+        cache = ReferenceCache(self.context.cache / "references" / found.digest, self.context.note)
+        whole = len(self.loader)
         for feed in self.feeds:
-            self._precompute(trainer, feed)
+            every = whole if feed is self.feeds[0] else self.run.trainer.val_check_interval or whole
+            if adapter.off(model) is None or self.module.total > every:
+                self._precompute(trainer, feed, cache)
 
-    def _precompute(self, trainer: pl.Trainer, feed: Feed) -> None:
+    def _precompute(self, trainer: pl.Trainer, feed: Feed, cache: ReferenceCache) -> None:
         def collate(rows: Sequence[Encoded]) -> Any:
             return trainer.strategy.batch_to_device(feed.collate(rows))
 
-        missing = [i for i, row in enumerate(feed.rows) if not _has_references(row)]
-        mine = share(missing)
-        chosen = [feed.rows[i] for i in mine]
-        found = reference.precompute(chosen, self.run.batch.size, collate, self._by(trainer), self.module.model)
-        done: dict[int, Encoded] = {}
-        for at, row in self.context.progress(found, "reference"):
-            if self.interrupts.requested is not None and trainer.world_size == 1:
-                raise self.preempted("before the first step")
-            done[mine[at]] = row
-        for those in world.from_all({i: dict(row.extras) for i, row in done.items()}):
-            for i, extras in those.items():
-                feed.rows[i] = feed.rows[i]._replace(extras=extras)
-        if self._asked_to_stop():
-            raise self.preempted("before the first step")
-
-    def _by(self, trainer: pl.Trainer) -> reference.LogProbs:
         def by(batch: Any, part: str) -> Any:
             with trainer.precision_plugin.val_step_context():
-                return self.module.inside(self.module.step.log_probs, self.module.model, batch, part)
+                return self.module.inside(self.module.step.as_reference, batch, part)
 
-        return by
+        known = reference.Known(feed, cache)
+        if known.missing:
+            mine = share(known.missing)
+            rows = [feed.rows[i] for i in mine]
+            found = reference.precompute(rows, self.run.batch.size, collate, by, self.module.model)
+            for at, row in self.context.progress(found, "reference"):
+                if self.interrupts.requested is not None and trainer.world_size == 1:
+                    cache.write()
+                    raise self.preempted("while references were computed, before the first step")
+                known.add(mine[at], row)
+            known.exchange()
+            cache.write()
+            if self._asked_to_stop():
+                raise self.preempted("before the first step")
+        self.context.note(known.place())
 
     # ------------------------------------------------------------ state
 
@@ -266,10 +270,6 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         self.module.average.load_state_dict(state["average"], self.module.weights())
         self.stopping.load_state_dict(state["stopping"])
         self.validated = state["validated"]
-
-
-def _has_references(row: Encoded) -> bool:
-    return all(reference.key(part) in row.extras for part in parts_of(row))
 
 
 def refuse_leftovers(store: Checkpoints) -> None:

@@ -120,7 +120,8 @@ def token_mean(log_probs: Tensor, batch: Batch, part: str, step: Step) -> Tensor
         return torch.stack([torch.full_like(tokens, len(labels)), tokens])
 
     rows, tokens = step.over_step(batch, f"tokens.{part}", counted)
-    return log_probs.sum() * (rows / tokens.clamp(min=1))
+    total: Tensor = log_probs.sum() * (rows / tokens.clamp(min=1))
+    return total
 
 
 def reward_logs(chosen: Tensor, rejected: Tensor) -> dict[str, Tensor]:

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import Module
 
+from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Encoded
+from tuneforge.training import world
 from tuneforge.training.collate import parts_of
 from tuneforge.training.mode import evaluating
+from tuneforge.training.reference_cache import ReferenceCache, row_key
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tuneforge.rows import Batch
+    from tuneforge.training.feed import Feed
 
-LogProbs = Callable[["Batch", str], "tuple[Tensor, Tensor]"]
+LogProbs = Callable[["Batch", str], "Tensor"]
+"""Batch and part → (rows,) log-probabilities in nats."""
 
 
 def key(part: str) -> str:
     """Name in `Encoded.extras`, and in the batch, of the reference log-probability of a part."""
     return f"reference.{part}" if part else "reference"
-
-
-def adapter_off(
-    context: AbstractContextManager[object], model: Module, batch: Batch, part: str, by: LogProbs
-) -> Tensor:
-    """(rows,) log-probabilities inside `context`, in which the adapter is off; no gradient, no dropout."""
-    with context, evaluating(model), torch.no_grad():
-        return by(batch, part)[0]
 
 
 def precompute(
@@ -46,6 +44,49 @@ def precompute(
         chosen = order[start : start + size]
         with evaluating(model), torch.no_grad():
             batch = collate([rows[i] for i in chosen])
-            found = {key(p): by(batch, p)[0].tolist() for p in parts_of(rows[chosen[0]])}
+            found = {key(p): by(batch, p).tolist() for p in parts_of(rows[chosen[0]])}
         for at, i in enumerate(chosen):
             yield i, rows[i]._replace(extras={**rows[i].extras, **{k: v[at] for k, v in found.items()}})
+
+
+class Known:
+    """The references of one set: what the cache knew, what was computed, and finally all of them in the rows."""
+
+    def __init__(self, feed: Feed, cache: ReferenceCache) -> None:
+        self.feed, self.cache = feed, cache
+        self.start = time.monotonic()
+        self.keys = [{part: row_key(row, part) for part in parts_of(row)} for row in feed.rows]
+        self.new: dict[bytes, float] = {}
+        mine = {k: cache.values[k] for keys in self.keys for k in keys.values() if k in cache.values}
+        # Machines without a common disk know different rows, and must agree on what is missing.
+        self.values = {k: v for theirs in world.from_all(mine) for k, v in theirs.items()}
+        self.missing = [i for i, keys in enumerate(self.keys) if any(k not in self.values for k in keys.values())]
+
+    def add(self, index: int, row: Encoded) -> None:
+        """Take what `precompute` found for a row. TuneForgeError where it is no number."""
+        for part, name in self.keys[index].items():
+            value = row.extras[key(part)]
+            if not math.isfinite(value):
+                raise TuneForgeError(
+                    f"the reference log-probability of {self.feed.sources[index].place} is {value}: the model as found"
+                    " cannot score this row; look at it, or at trainer.precision"
+                )
+            self.new[name] = value
+            self.cache.add(name, value)
+
+    def exchange(self) -> None:
+        """Everything that any process has computed."""
+        for theirs in world.from_all(self.new):
+            self.values |= theirs
+
+    def place(self) -> str:
+        """Put every reference into the extras of its row; what was done, in words."""
+        for i, keys in enumerate(self.keys):
+            row = self.feed.rows[i]
+            extras = {key(part): self.values[name] for part, name in keys.items()}
+            self.feed.rows[i] = row._replace(extras={**row.extras, **extras})
+        fresh, seconds = len(self.missing), time.monotonic() - self.start
+        return (
+            f"references of {len(self.keys):,} rows before the first step: {fresh:,} computed in {seconds:.1f} s,"
+            f" {len(self.keys) - fresh:,} from the cache"
+        )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tuneforge.components import Context
     from tuneforge.rows import Batch, Encoded, Loaded, Row
     from tuneforge.settings import Run
+    from tuneforge.training.as_found import AsFound
 
 
 class TrainingStep:
@@ -36,6 +37,8 @@ class TrainingStep:
         self.rows: Sequence[Row] = ()
         """The rows of the batch at hand, in its order."""
         self.shared = pairs.SharedPrompt()
+        self.as_found: AsFound | None = None
+        """The model before its adapter was applied, for objectives with a reference."""
         self._window: Sequence[Batch] | None = None
         self._sums: dict[str, Tensor] = {}
         self._reference: Module | None = None
@@ -111,11 +114,15 @@ class TrainingStep:
         known = batch.get(reference.key(part))
         if known is not None:
             return known.float()
-        off = self.run.adapter.off(self.model)
-        if off is None:
+        if self.run.adapter.off(self.model) is None:
             return self._no_reference(batch, part)
-        with self.shared.reference():
-            return reference.adapter_off(off, self.model, batch, part, lambda b, p: self.log_probs(self.model, b, p))
+        return self.as_reference(batch, part)
+
+    def as_reference(self, batch: Batch, part: str = "") -> Tensor:
+        """(rows,) summed log-probabilities with the adapter turned off, or where it cannot be, as it is now."""
+        off = self.run.adapter.off(self.model) or nullcontext()
+        with off, self.shared.reference(), evaluating(self.model), torch.no_grad():
+            return self.log_probs(self.model, batch, part)[0]
 
     def keep_reference(self) -> None:
         """A copy of the model as found, unless the adapter can be turned off; its memory is said."""
