@@ -85,9 +85,10 @@ class PathChoices:
         return "/" in text or "." in text or text.startswith("~") or exists
 
     def _model(self, text: str) -> PathChoice:
-        return PathChoice(
-            "model", "path_model", "model", self.catalogue.component("model/hf"), os.path.expanduser(text)
-        )
+        path = os.path.expanduser(text)
+        if any((Path(path) / up / "types.json").is_file() for up in ("", "..")):
+            path = os.path.realpath(path)  # outputs/latest will name the run that is about to begin
+        return PathChoice("model", "path_model", "model", self.catalogue.component("model/hf"), path)
 
     def _suffixes(self) -> dict[str, type]:
         sources = [c for ref, c in sorted(self.catalogue.components.items()) if ref.startswith("data/")]

@@ -295,6 +295,8 @@ class Adapter(Component):
     """The strategy's learning rate is multiplied by this."""
     packable: ClassVar[bool] = True
     """Several documents may share one sequence."""
+    kind: ClassVar[str] = ""
+    """What it saves: PEFT's name of the adapter (`peft_type`), or one of its own; empty: a whole model."""
 
     def positions(self) -> int:
         """How many positions of the model's context the adapter takes for itself."""

@@ -49,6 +49,7 @@ class Bottleneck(Adapter):
     """
 
     name: ClassVar[str] = "bottleneck"
+    kind: ClassVar[str] = "BOTTLENECK"
     learning_rate_factor: ClassVar[float] = 10.0
 
     size: int = 64

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tuneforge.components import Adapter, Context
 from tuneforge.errors import ConfigError, nearest
@@ -34,9 +34,6 @@ LINEAR = ("Linear", "Conv1D", "Linear4bit", "Linear8bitLt")
 @dataclass(kw_only=True)
 class PeftAdapter(Adapter):
     """Base of the adapters that PEFT implements; no option of its own."""
-
-    kind: ClassVar[str]
-    """PEFT's name, `peft_type` in adapter_config.json."""
 
     def peft_config(self, model: Module, head: str) -> PeftConfig:
         """PEFT's configuration for this model, not yet wrapped, under that head."""

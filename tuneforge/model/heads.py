@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tuneforge.components import Context
 from tuneforge.errors import ConfigError
 
 CLASSES = {
@@ -45,6 +46,20 @@ def label_options(head: str, labels: Sequence[str]) -> dict[str, Any]:
     if head not in LABELLED or not labels:
         return {}
     return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+
+
+def say_new(path: str, head: str, missing: Iterable[str], context: Context) -> None:
+    """Name the weights that are new. ConfigError where a language model would speak through them."""
+    names = sorted(missing)
+    if not names:
+        return
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if head == "causal_lm":
+        raise ConfigError(
+            f"model.path={path}: its weights lack {shown}, without which it is no causal language model;"
+            " it was saved with another head, or is not whole"
+        )
+    context.note(f"new weights, drawn with seed={context.seed}: {shown}")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneforge.components import Context, Model
 from tuneforge.errors import ConfigError, nearest
+from tuneforge.model.brought import Brought, run_folder
 from tuneforge.rows import Loaded
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.settings import Run
@@ -59,47 +60,99 @@ class Hf(Model):
     """Hub token, as ${oc.env:HF_TOKEN}; null: the one that is logged in."""
     trust_remote_code: bool = False
     """Run Python code that the model brings."""
+    adapter: Brought | None = None
+    """What becomes of an adapter that the path brings: continue, merge or stack; null: continue if it is this run's own
+    kind and settings, merge if all parameters train."""
+
+    @property
+    def learning_rate_factor(self) -> float:  # type: ignore[override]
+        """That of the model with which the run at the path began; 1 for any other path."""
+        from tuneforge.model.brought import factor
+
+        return factor(self.path)
 
     def check(self, run: Run) -> Iterable[str]:
-        """A path is needed."""
+        """A path is needed, and one that stays what it is."""
         if not self.path:
             yield "model.path is empty: give a model folder or a hub name (model=./folder also works)"
+        elif run_folder(self.path) is not None and Path(self.path).expanduser().is_symlink():
+            yield (
+                f"model.path={self.path} is a link that moves with the next run; write model={self.path}, which keeps"
+                " the run that it names now"
+            )
 
     def config(self) -> Mapping[str, Any]:
-        """The content of config.json."""
+        """The content of config.json, of the base where the path brings an adapter."""
+        from tuneforge.model.brought import find
+
+        origin = find(self)
+        if origin is not None:
+            return origin.base.config() if origin.base is not None else _config_json(origin.folder)
         folder = self._folder()
         if folder is None:
             return dict(self._from_hub("AutoConfig").to_dict())
         return _config_json(folder)
 
     def load(self, head: str, context: Context) -> Loaded:
-        """Model and tokenizer; says the chosen dtype, and the pad token where one had to be chosen."""
-        from tuneforge.model.heads import auto_class, label_options, new_weights
-        from tuneforge.model.tokenizer import check_size, prepare
+        """Model and tokenizer; says the chosen dtype, the pad token where one had to be chosen, and new weights.
+
+        A path that is a run or an adapter is loaded with its adapter, as `adapter` says. ConfigError for weights that
+        lack the head of a causal language model.
+        """
+        from tuneforge.model import brought
+
+        origin = brought.find(self)
+        if origin is not None and origin.base is not None:
+            return brought.load(self, origin, head, context)
+        if self.adapter is not None:
+            raise ConfigError(f"model.adapter={self.adapter}: {self.path} is a whole model and brings no adapter")
+        own = context.run.model is self
+        plain = self if origin is None else dataclasses.replace(self, path=str(origin.folder))
+        if own and origin is not None:
+            context.note(f"lineage: the model of {origin.run}")
+        return plain._plain(head, context, own)
+
+    def _plain(self, head: str, context: Context, own: bool) -> Loaded:
+        """A plain folder or hub name; `own`: this run's model, which its adapter may want quantised."""
+        from tuneforge.model.heads import auto_class, label_options, new_weights, say_new
+        from tuneforge.model.tokenizer import check_size
 
         auto = auto_class(self.name, head, self.config())
         folder = self._folder()
         if folder is not None:
             _config_json(folder)
             _check_weights(folder)
-        tokenizer: Tokenizer = self._from_hub("AutoTokenizer")
-        prepare(tokenizer, self.chat_template, context)
-        options = self._weights(context) | label_options(head, context.labels)
+        tokenizer = self.tokenizer(folder, context)
+        options = self._weights(context, own) | label_options(head, context.labels)
         with new_weights(context.seed):
-            model: PreTrainedModel = self._from_hub(auto, **options)
+            model, report = self._from_hub(auto, output_loading_info=True, **options)
+        say_new(self.path, head, report["missing_keys"], context)
+        if "quantization_config" in options:
+            from tuneforge.training.four_bits import keep_exact
+
+            keep_exact(model)
         check_size(tokenizer, model, self.path)
         for settings in (model.config, model.generation_config):
             if settings is not None:
                 settings.pad_token_id = tokenizer.pad_token_id
         return Loaded(model, tokenizer)
 
-    def _weights(self, context: Context) -> dict[str, Any]:
+    def tokenizer(self, folder: Path | None, context: Context) -> Tokenizer:
+        """The tokenizer in `folder` (None: of the hub name), with the chat template that is wanted."""
+        from tuneforge.model.tokenizer import prepare
+
+        source = self if folder is None else dataclasses.replace(self, path=str(folder), adapter=None)
+        tokenizer: Tokenizer = source._from_hub("AutoTokenizer")
+        prepare(tokenizer, self.chat_template, context)
+        return tokenizer
+
+    def _weights(self, context: Context, own: bool) -> dict[str, Any]:
         dtype = self.dtype.value
         if self.dtype is DType.auto:
             dtype = _best_dtype(context.run.trainer.accelerator)
             context.note(f"model.dtype=auto: {dtype}")
         options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
-        quantization = context.run.adapter.quantization()
+        quantization = context.run.adapter.quantization() if own else None
         if quantization is not None:
             options["quantization_config"] = quantization
         if self.attention is not Attention.auto:
@@ -161,11 +214,6 @@ def _best_dtype(accelerator: str) -> str:
 def _config_json(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.exists():
-        if (folder / "adapter_config.json").exists():
-            raise ConfigError(
-                f"model.path={folder} is an adapter, not a model; give the base model's folder,"
-                " or merge the adapter into it first (PEFT: merge_and_unload, save_pretrained)"
-            )
         inside = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) or "nothing"
         raise ConfigError(
             f"model.path={folder} has no config.json (it has {inside}); a Hugging Face model folder is needed"

@@ -41,7 +41,8 @@ class Tiny(Model):
         from tuneforge.model.heads import auto_class, label_options, new_weights
 
         auto = getattr(transformers, auto_class(self.name, head, self.config()))
-        quantization = context.run.adapter.quantization()
+        own = context.run.model is self  # another model of the run, as a teacher, is not quantised with it
+        quantization = context.run.adapter.quantization() if own else None
         more = {} if quantization is None else {"quantization_config": quantization}
         options: dict[str, Any] = {"dtype": torch.float32, **label_options(head, context.labels)}
         with new_weights(context.seed):
