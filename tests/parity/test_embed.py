@@ -54,8 +54,10 @@ def agree(fitted: Any, wanted: list[float], theirs: Any) -> None:
     print(f"largest difference of a loss: {max(abs(a - b) for a, b in zip(got, wanted, strict=True)):.1e}")
     assert got == pytest.approx(wanted, abs=1e-5)
     assert max(wanted) - min(wanted) > 0.01, "nothing was learnt that could have differed"
-    pairs = zip(theirs.parameters(), fitted.model.parameters(), strict=True)
-    assert max(float((a - b).abs().max()) for a, b in pairs) < 1e-4
+    ours = dict(fitted.model.named_parameters())
+    apart = {name: float((ours[name] - p).abs().max()) for name, p in theirs.named_parameters()}
+    # A key's bias moves all scores of a query alike: its gradient is nothing but rounding, which Adam magnifies.
+    assert {name: gap for name, gap in apart.items() if gap > 1e-4 and not name.endswith("key.bias")} == {}
 
 
 def windows(rows: list[Any]) -> list[list[Any]]:
@@ -121,26 +123,26 @@ def test_distill_equals_trl(tmp_path: Path, monkeypatch: Any, divergence: str, b
     from tuneforge.training import distillation
     from tuneforge.training.collate import collate, collate_packed
     from tuneforge.training.fit import fit
-    from tuneforge.training.step import TrainingStep
 
-    monkeypatch.setattr(distillation, "LARGEST", 50 * small.VOCABULARY)  # several chunks per batch
-    teacher = small.llama(seed=1, hidden_size=48, vocabulary=small.VOCABULARY + 7, tie=False).eval()
+    monkeypatch.setattr(distillation, "LARGEST", 50 * 100)  # several chunks per batch
+    teacher = small.llama(seed=1, hidden_size=48, vocabulary=107, tie=False).eval()
     with torch.no_grad():
         teacher.lm_head.weight.mul_(30)  # probabilities that can be told from uniform ones
-    monkeypatch.setattr(TrainingStep, "frozen", lambda *a, **k: Loaded(teacher, bert.tokenizer()))
-    strategy = Distill(teacher="large", divergence=Divergence(divergence), beta=beta or 0.5, temperature=2.0)
-    monkeypatch.setattr(Distill, "begin", lambda *a: None)
-    rows = small.rows(STEPS * SIZE * (4 if packing else 1))
+    teacher.save_pretrained(tmp_path / "teacher")
+    bert.tokenizer().save_pretrained(tmp_path / "teacher")
+    strategy = Distill(
+        teacher=str(tmp_path / "teacher"), divergence=Divergence(divergence), beta=beta or 0.5, temperature=2.0
+    )
+    rows = small.rows(STEPS * SIZE * (6 if packing else 1))
     run = small.settings(
         strategy, batch__size=SIZE, trainer__max_steps=STEPS, optimizer__learning_rate=1e-3,
         optimizer__weight_decay=0.0, scheduler__warmup=0, trainer__gradient_clip_val=None,
     )  # fmt: skip
     made = small.encoded(rows)
     made.max_length = 64
-    fitted = fit(
-        run, small.loaded(small.llama()), made, None, packing, small.context(run, tmp_path), order=lambda e: range(400)
-    )
-    theirs = small.llama()
+    loaded, order = Loaded(small.llama(vocabulary=100), bert.tokenizer()), range(STEPS * SIZE)
+    fitted = fit(run, loaded, made, None, packing, small.context(run, tmp_path), order=lambda epoch: order)
+    theirs = small.llama(vocabulary=100)
     if packing:
         from tuneforge.training.packing import pack
 
@@ -155,7 +157,7 @@ def test_distill_equals_trl(tmp_path: Path, monkeypatch: Any, divergence: str, b
         labels = batch["labels"][:, 1:]
         fields = {k: v for k, v in batch.items() if k != "labels"}
         with torch.no_grad():
-            known = teacher(**fields, use_cache=False).logits[:, :-1, : small.VOCABULARY]
+            known = teacher(**fields, use_cache=False).logits[:, :-1, :100]
         ours = theirs(**fields, use_cache=False).logits[:, :-1]
         items = (labels != -100).sum()
         found = GKDTrainer.generalized_jsd_loss(ours, known, labels, beta, 2.0, num_items_in_batch=items)

@@ -133,7 +133,7 @@ def refuse_teacher(teacher: Loaded, path: str, longest: int, step: Step) -> None
     _SAID.add(model)
     count = sum(p.numel() for p in model.parameters())
     size = sum(p.numel() * p.element_size() for p in model.parameters()) / 2**20
-    step.context.note(f"the teacher, {count:,} parameters, takes {size:,.0f} MiB beside the model", teacher_mib=size)
+    step.context.note(f"the teacher, {count:,} parameters, takes {size:,.1f} MiB beside the model", teacher_mib=size)
     if (step.tokenizer.chat_template or "") != (teacher.tokenizer.chat_template or ""):
         step.context.note("the teacher has another chat template; it judges answers in the model's own")
 
