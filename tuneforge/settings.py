@@ -45,6 +45,14 @@ class Packing(StrEnum):
     off = "off"
 
 
+class Grouping(StrEnum):
+    """Whether rows of like length share a step."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
 class GateLevel(StrEnum):
     """Which verdicts pass."""
 
@@ -58,13 +66,19 @@ class Batch:
     """How rows become batches."""
 
     size: int = 8
-    """Rows or packs per device and forward pass."""
+    """Rows or packs per device and batch; a step takes several batches with global_size."""
     global_size: int | None = None
     """Rows or packs per optimizer step over all devices; null: size times devices. Must divide evenly."""
     max_length: int | None = None
     """Longest sequence in tokens; null: the smaller of the model's context and 1024. Longer rows are quarantined."""
     packing: Packing = Packing.auto
     """Several rows per sequence: auto (where a probe proves it exact and enough steps remain), on or off."""
+    group_by_length: Grouping = Grouping.auto
+    """Rows of like length share a step: auto (where it saves a tenth of the padded tokens), on or off."""
+    micro: int | None = None
+    """Rows or packs per forward pass; null: as many of size as memory takes. Results do not depend on it."""
+    gradient_checkpointing: bool = False
+    """Compute layers again in the backward pass instead of keeping them: less memory, a third more time."""
 
 
 class Average(StrEnum):
@@ -181,6 +195,8 @@ class TrainerSettings:
     """Optimizer steps between validation losses; null: once per epoch."""
     deterministic: bool = True
     """Deterministic algorithms only."""
+    compile: bool = False
+    """torch.compile the model: slow first steps, faster later ones."""
     detect_anomaly: bool = False
     """Name the operation that made a NaN (slow)."""
 
@@ -196,7 +212,7 @@ class Run:
     output_dir: str | None = None
     """Run directory; null: outputs/<date>/<time>-<name>."""
     resume: str | None = None
-    """A run directory to continue; alone, with only max_steps, max_epochs, devices and num_nodes changed."""
+    """A run directory to continue; alone, with only length, devices and learning rate changed."""
     max_quarantined: float = 0.05
     """Largest share of rows that may be dropped before the run is refused."""
     model: Model = MISSING

@@ -19,6 +19,10 @@ Order = Callable[[int], Sequence[int]]
 """Epoch → order of the units."""
 
 
+STRETCH = 50
+"""Optimizer steps whose units are sorted by length together."""
+
+
 class Micro(NamedTuple):
     """One forward pass. `counts` is False for a filler that only keeps this device in step with the others."""
 
@@ -43,13 +47,16 @@ class WindowLoader:
         accumulate: int = 1,
         total: int,
         seed: int = 0,
+        micro: int | None = None,
+        lengths: Sequence[int] | None = None,
         order: Order | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.units, self.make = units, make
         self.size, self.accumulate, self.total = size, accumulate, total
-        self.seed, self.order = seed, order or self._shuffled
+        self.micro, self.lengths = micro or size, lengths
+        self.seed, self.order = seed, order or (self._shuffled if lengths is None else self._grouped)
         self.rank, self.world = rank, world
         self.epoch = 0
         self.window = 0
@@ -83,9 +90,15 @@ class WindowLoader:
 
     def _window(self, chosen: Sequence[int]) -> list[Micro]:
         mine = chosen[self.rank :: self.world]
-        if not len(mine):  # a short window: this device still takes part, without weight
-            return [self._micro(chosen[:1], counts=False)]
-        return [self._micro(mine[i : i + self.size]) for i in range(0, len(mine), self.size)]
+        micros = [self._micro(part) for part in self._cut(mine)]
+        # In a short window every device still does as many passes as the first, without weight.
+        missing = len(self._cut(chosen[:: self.world])) - len(micros)
+        return micros + [self._micro(chosen[:1], counts=False)] * missing
+
+    def _cut(self, units: Sequence[int]) -> list[Sequence[int]]:
+        """In batches of `size`, each in forward passes of `micro`."""
+        batches = (units[i : i + self.size] for i in range(0, len(units), self.size))
+        return [batch[i : i + self.micro] for batch in batches for i in range(0, len(batch), self.micro)]
 
     def _micro(self, chosen: Sequence[int], counts: bool = True) -> Micro:
         units = [self.units[i] for i in chosen]
@@ -95,20 +108,43 @@ class WindowLoader:
         order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(len(self.units)).tolist()
         return order
 
+    def _grouped(self, epoch: int) -> Sequence[int]:
+        """Units of like length in one step: sorted within stretches of the shuffled order, the steps shuffled again.
+
+        A stretch is at most 50 steps and at most a quarter of the epoch, as in Hugging Face's Trainer, so that
+        which units meet still changes with the epoch. The short step of an epoch stays the last.
+        """
+        assert self.lengths is not None
+        shuffled, step = self._shuffled(epoch), self.per_window
+        stretch = step * max(1, min(len(shuffled) // (4 * step), STRETCH))
+        order: list[Sequence[int]] = []
+        for start in range(0, len(shuffled), stretch):
+            by_length = sorted(shuffled[start : start + stretch], key=lambda i: -self.lengths[i])  # type: ignore[index]
+            order += [by_length[i : i + step] for i in range(0, len(by_length), step)]
+        short = [] if len(order[-1]) == step else [order.pop()]
+        again = np.random.default_rng([self.seed, epoch, 1]).permutation(len(order))
+        return [i for window in [*(order[k] for k in again), *short] for i in window]
+
     def state_dict(self) -> dict[str, Any]:
         """Position and what it depends on."""
         return {"epoch": self.epoch, "window": self.window, "units": len(self.units), "seed": self.seed,
-                "per_window": self.per_window}  # fmt: skip
+                "per_window": self.per_window, "micro": self.micro, "grouped": self.lengths is not None}  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from there. TuneForgeError if the data or the batches are not those of the checkpoint."""
-        for key, mine in (("units", len(self.units)), ("seed", self.seed), ("per_window", self.per_window)):
-            if state[key] != mine:
+        for key, mine in self.state_dict().items():
+            if key in NAMES and state.get(key, mine) != mine:
                 raise TuneForgeError(
                     f"cannot resume: the checkpoint was made with {NAMES[key]} {state[key]}, this run has {mine}"
                 )
         self.epoch, self.window = state["epoch"], state["window"]
+        self.micro = state.get("micro", self.micro)  # as before, for the same rounding
         self._turn()
 
 
-NAMES = {"units": "rows or packs", "seed": "seed", "per_window": "rows or packs per optimizer step"}
+NAMES = {
+    "units": "rows or packs",
+    "seed": "seed",
+    "per_window": "rows or packs per optimizer step",
+    "grouped": "batches grouped by length",
+}

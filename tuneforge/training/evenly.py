@@ -1,0 +1,32 @@
+"""Work shared out so that every process does the same number of passes, as a model that is shared out needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tuneforge.training import world
+
+if TYPE_CHECKING:
+    from tuneforge.rows import Batch, Row
+    from tuneforge.training.feed import Feed
+
+
+def even(feed: Feed, size: int) -> Iterator[tuple[Batch, list[Row], bool]]:
+    """This process's batches of a set and their rows; the last is repeated, and does not count, until all are done."""
+    rank, processes = world.place()
+    largest = -(-len(feed.units) // processes)
+    last, done = None, 0
+    for done, last in enumerate(feed.batches(size, rank, processes), start=1):
+        yield (*last, True)
+    if last is None:
+        last = next(feed.batches(size))
+    for _ in range(-(-largest // size) - done):
+        yield (*last, False)
+
+
+def share(items: Sequence[int]) -> list[int]:
+    """This process's part, as long as the others': some items stand in two parts where they do not divide evenly."""
+    rank, processes = world.place()
+    each = -(-len(items) // processes)
+    return [items[i % len(items)] for i in range(rank * each, (rank + 1) * each)]
