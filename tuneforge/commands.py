@@ -16,7 +16,7 @@ from tuneforge.composition import Composed, compose_config
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.settings import Run
 
-RESUMABLE = ("trainer.max_steps", "trainer.max_epochs", "trainer.devices")
+RESUMABLE = ("trainer.max_steps", "trainer.max_epochs", "trainer.devices", "optimizer.learning_rate")
 """What may change when a run is continued."""
 
 

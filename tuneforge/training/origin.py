@@ -34,7 +34,7 @@ def refuse_another(saved: Mapping[str, Mapping[str, Any]], run: Run, step: int) 
         odd += [f"{part}.{name}={then} (now {now})" for name, then, now in pairs]
     if odd:
         raise TuneForgeError(
-            f"cannot resume: the checkpoint of step {step} was made with {', '.join(odd)}; only trainer.max_steps,"
-            " trainer.max_epochs, trainer.devices and optimizer.learning_rate may change. For another config start a"
-            " new run with: tuneforge --from RUN_DIR"
+            f"cannot resume: the checkpoint of step {step} was made with {', '.join(odd)}; what may change"
+            " is the length of training, the devices and optimizer.learning_rate. For another config start a new run"
+            " with: tuneforge --from RUN_DIR"
         )
