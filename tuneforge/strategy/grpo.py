@@ -224,7 +224,7 @@ class Grpo(Strategy):
         # The mean of -log p over what was sampled is an unbiased estimate of the entropy.
         logs["entropy"] = policy.over(-(scores.detach() * keep).sum(), tokens)
         if self.beta:
-            apart = policy.divergence(scores, batch["reference"])
+            apart = policy.divergence(scores, batch["reference"], old)
             losses = losses + self.beta * apart
             logs["kl"] = policy.over((apart.detach() * keep).sum(), tokens)
         total, items = policy.summed(losses, keep, self.loss_type.value, self.max_tokens)

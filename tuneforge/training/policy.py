@@ -72,10 +72,13 @@ def surrogate(log_probs: Tensor, old: Tensor, advantages: Tensor, clip: Clip) ->
     return -torch.minimum(ratio * weight, ratio.clamp(1 - clip.low, 1 + clip.high) * weight)
 
 
-def divergence(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """Per token, an unbiased estimate of KL(model, reference) that is never negative: exp(d) - d - 1."""
+def divergence(log_probs: Tensor, reference: Tensor, old: Tensor) -> Tensor:
+    """Per token, an estimate of KL(model, reference) that is never negative: exp(d) - d - 1 with d the log-ratio.
+
+    Weighted by exp(log_probs - old), which makes its gradient that of the divergence too (arXiv:2512.02556).
+    """
     apart = reference - log_probs
-    return apart.exp() - apart - 1
+    return (apart.exp() - apart - 1) * (log_probs - old).exp()
 
 
 def summed(per_token: Tensor, keep: Tensor, kind: str, max_tokens: int) -> tuple[Tensor, Tensor]:
