@@ -58,12 +58,13 @@ def adapted_model(run: Run, folder: Path, context: RunContext) -> Loaded:
     from transformers import AutoTokenizer
 
     from tuneforge.adapter.full import Full
+    from tuneforge.model.brought import base_of
 
     saved = folder / "model"
     if not saved.is_dir():
         raise ConfigError(f"export {folder}: the run left no model; continue it with tuneforge resume={folder}")
     whole = dataclasses.replace(context, run=dataclasses.replace(run, adapter=Full()))
-    loaded = run.model.load(run.strategy.head, whole)
+    loaded = base_of(run).load(run.strategy.head, whole)
     model: Any = run.adapter.load(loaded.model.float(), saved, trainable=False)
     return Loaded(model.float().eval(), AutoTokenizer.from_pretrained(str(saved)))
 
