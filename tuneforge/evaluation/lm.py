@@ -18,6 +18,7 @@ from tuneforge.evaluation.decoding import greedy
 from tuneforge.evaluation.trouble import Trouble
 from tuneforge.evaluation.windows import Window, sum_log_probs, windows
 from tuneforge.rows import Answer, Row, content_hash
+from tuneforge.training.encode import positions_before
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,7 +40,9 @@ def row_key(row: Row) -> str:
 def context_length(model: PreTrainedModel) -> int | None:
     """Longest sequence in tokens that the model's configuration allows; None where it names none."""
     config = model.config.get_text_config()
-    return next((int(n) for k in CONTEXT_KEYS if (n := getattr(config, k, None))), None)
+    longest = next((int(n) for k in CONTEXT_KEYS if (n := getattr(config, k, None))), None)
+    taken = getattr(model, "virtual_tokens", 0) + positions_before(config.to_dict())
+    return None if longest is None else longest - taken
 
 
 class Scored(NamedTuple):

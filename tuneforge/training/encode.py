@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 BATCH = 1000
 """Rows per call of a strategy's `encode`: a fast tokenizer is twice as fast on many texts at once."""
 DEFAULT_LENGTH = 1024
+AFTER_PADDING = (
+    "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
+"""Model types whose positions begin after the padding's."""
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
@@ -53,7 +58,12 @@ def model_context(config: Mapping[str, Any]) -> int | None:
     """The longest sequence that the model was made for, in tokens; None where its config does not say."""
     inner = config.get("text_config") or {}
     sizes = [source[key] for source in (config, inner) for key in CONTEXT_KEYS if isinstance(source.get(key), int)]
-    return sizes[0] if sizes else None
+    return sizes[0] - positions_before(config) if sizes else None
+
+
+def positions_before(config: Mapping[str, Any]) -> int:
+    """Positions that no token takes: models like RoBERTa count from the one after their padding's."""
+    return int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in AFTER_PADDING else 0
 
 
 def max_length(run: Run, config: Mapping[str, Any]) -> int:
@@ -137,7 +147,7 @@ def _spoken(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _longest(encoded: Encoded) -> int:
-    return max(len(tokens) for tokens in encoded.parts.values())
+    return max(len(ids) for name, ids in encoded.parts.items() if name.endswith("input_ids"))
 
 
 def _fitted(encoded: Encoded, limit: int, strategy: Strategy) -> list[Encoded] | None:

@@ -105,3 +105,20 @@ def test_a_strategy_that_loses_a_row_is_an_error(tokenizer: Any, make_run: Calla
     run, context = make_run(strategy=Forgetful())
     with pytest.raises(RuntimeError, match="strategy=forgetful: encode gave 1 results for 2 rows"):
         encode(run, rows(2), tokenizer, context)
+
+
+def test_models_whose_positions_begin_after_the_padding_take_fewer_tokens() -> None:
+    import torch
+    from transformers import RobertaConfig, RobertaModel
+
+    config = RobertaConfig(
+        vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=34,
+    )  # fmt: skip
+    longest = model_context(config.to_dict())
+    assert longest == 32
+    model = RobertaModel(config)
+    model(torch.full((1, longest), 5))
+    with pytest.raises(IndexError):
+        model(torch.full((1, longest + 1), 5))
+    assert model_context({"max_position_embeddings": 512, "model_type": "bert", "pad_token_id": 0}) == 512
