@@ -126,7 +126,7 @@ class Dpo(Strategy):
 
     def _check_divergence(self, chosen: Sequence[PairLoss]) -> Iterator[str]:
         odd = [name for name in chosen if name not in DIVERGENT]
-        if self.divergence is not Divergence.reverse_kl and odd:
+        if self.divergence != Divergence.reverse_kl and odd:
             yield (
                 f"strategy.divergence={self.divergence}: {', '.join(odd)} uses more than the difference of the rewards,"
                 f" which is known up to a constant only ({', '.join(DIVERGENT)} take it)"
@@ -166,7 +166,7 @@ class Dpo(Strategy):
         settings = Settings(self.beta, self.label_smoothing, self.discopop_tau)
         total = sides.chosen.new_zeros(())
         for name, weight in self.losses.items():
-            if name is PairLoss.sft:
+            if name == PairLoss.sft:
                 total = total - weight * token_mean(chosen_log_probs, batch, "chosen", step)
             else:
                 total = total + weight * PAIR_LOSSES[name](sides, settings).sum()

@@ -92,7 +92,7 @@ class Kto(Strategy):
         from tuneforge.training.encode import max_length
         from tuneforge.training.objective import encode_each
 
-        limit = max_length(context.run, context.run.model.config()) if self.loss_type is KtoLoss.kto else 0
+        limit = max_length(context.run, context.run.model.config()) if self.loss_type == KtoLoss.kto else 0
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer, limit))
 
     def _encode(
@@ -150,7 +150,7 @@ class Kto(Strategy):
 
         from tuneforge.training.mode import evaluating
 
-        if self.loss_type is not KtoLoss.kto:
+        if self.loss_type != KtoLoss.kto:
             return batch["desirable"].new_zeros(())
 
         def gap(batch: Batch) -> Tensor:

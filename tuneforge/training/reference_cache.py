@@ -38,7 +38,7 @@ def fingerprint(model: Module, *further: str) -> str:
         found.update(json.dumps(values, sort_keys=True, default=str).encode())
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        found.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:32]
 
 
