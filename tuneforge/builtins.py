@@ -46,7 +46,9 @@ def tuneforge_synthetic() -> list[type[c.Generator]]:
 
 @hookimpl
 def tuneforge_strategy() -> list[type[c.Strategy]]:
-    """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward, grpo."""
+    """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward, grpo,
+    classification, token_classification."""
+    from tuneforge.strategy.classification import Classification
     from tuneforge.strategy.clm import Clm
     from tuneforge.strategy.contrastive import Contrastive
     from tuneforge.strategy.cpo import Cpo
@@ -59,8 +61,12 @@ def tuneforge_strategy() -> list[type[c.Strategy]]:
     from tuneforge.strategy.reward import Reward
     from tuneforge.strategy.sft import Sft
     from tuneforge.strategy.simpo import Simpo
+    from tuneforge.strategy.token_classification import TokenClassification
 
-    return [Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive, Kto, Simpo, Cpo, Reward, Grpo]
+    return [
+        Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive, Kto, Simpo, Cpo, Reward, Grpo,
+        Classification, TokenClassification,
+    ]  # fmt: skip
 
 
 @hookimpl
@@ -111,16 +117,24 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
-    reward_accuracy."""
+    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
+    from tuneforge.evaluator.classification import Classification
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
+    from tuneforge.evaluator.retrieval import Retrieval
     from tuneforge.evaluator.reward_accuracy import RewardAccuracy
+    from tuneforge.evaluator.reward_model import RewardModel
+    from tuneforge.evaluator.span_f1 import SpanF1
+    from tuneforge.evaluator.tag_accuracy import TagAccuracy
 
-    return [AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy]
+    return [
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
+        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel,
+    ]  # fmt: skip
 
 
 @hookimpl

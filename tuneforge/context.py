@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -38,6 +38,8 @@ class RunContext:
     cache: Path = field(default_factory=default_cache)
     labels: Sequence[str] = ()
     notes: list[dict[str, Any]] = field(default_factory=list)
+    whole: bool = False
+    """A model that is loaded must bring all its weights: nobody will train new ones."""
     _others: dict[tuple[str, str], Loaded] = field(default_factory=dict)
 
     @property
@@ -61,7 +63,7 @@ class RunContext:
     def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
         """Another model in eval mode, without gradients, loaded once."""
         if (path, head) not in self._others:
-            loaded = self.model(path).load(head, self)
+            loaded = self.model(path).load(head, replace(self, whole=True))
             loaded.model.eval().requires_grad_(False)
             self._others[path, head] = loaded
         return self._others[path, head]

@@ -144,6 +144,11 @@ class Context(Protocol):
         ...
 
     @property
+    def whole(self) -> bool:
+        """A model that is loaded must bring all its weights: nobody will train new ones."""
+        ...
+
+    @property
     def labels(self) -> Sequence[str]:
         """Class names, for strategies with labels."""
         ...

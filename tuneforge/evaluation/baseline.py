@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tuneforge.components import Context, Evaluator
+from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.lm import HFLM, row_key
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 ZERO_SHOT = "zero-shot"
-ASKED = ("completion", "messages")
+ASKED = ("completion", "messages", "prompt")
 """Records of strategies whose model is asked something, so that a prompt can be better or worse."""
 SOURCES = 3
 """Shots are tried from at most so many sources, the largest first."""
@@ -27,9 +27,9 @@ SOURCES = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen prompt: an LM that asks with it, its name, and how it was chosen."""
+    """What the tuned model has to beat, a prompt or a rule: an LM, its name, and how it was chosen."""
 
-    lm: HFLM
+    lm: LM
     name: str
     reason: str
     """As printed: `zero-shot .04, 4-shot .41 -> 4-shot`."""
@@ -41,7 +41,7 @@ class Choice:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For metrics.json: what the prompted variant is."""
+        """For metrics.json: what the variant is."""
         return {
             "name": self.name,
             "reason": self.reason,
@@ -66,7 +66,7 @@ def choose_prompt(
     sources each gives a candidate, because replayed rows are no examples of the job. Strategies that ask
     nothing (clm, preferences) have only the base. Shots are seeded, and are never held-out rows.
     """
-    _check_metric(run, evaluators)
+    check_metric(run, evaluators)
     if run.strategy.record not in ASKED:
         return Choice(
             base, ZERO_SHOT, f"the base itself: strategy {run.strategy.name} asks nothing that a prompt could"
@@ -85,7 +85,7 @@ def choose_prompt(
     return _best(run, {ZERO_SHOT: base, **candidates}, key, evaluators[key], rows, context)
 
 
-def _check_metric(run: Run, evaluators: Mapping[str, Evaluator]) -> None:
+def check_metric(run: Run, evaluators: Mapping[str, Evaluator]) -> None:
     """ConfigError, before anything is trained, for a gate.metric that no evaluator reports."""
     known = [f"{key}.{metric.name}" for key, e in evaluators.items() for metric in e.metrics]
     wanted = run.gate.metric

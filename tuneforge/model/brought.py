@@ -249,7 +249,7 @@ SAID = {
 def _as(context: Context, model: Model, adapter: Adapter) -> Context:
     """The context of a run that has this model and adapter: what loading looks at."""
     run = dataclasses.replace(context.run, model=model, adapter=adapter)
-    return dataclasses.replace(context, run=run)  # type: ignore[type-var]
+    return dataclasses.replace(context, run=run, whole=False)  # type: ignore[type-var]
 
 
 def _adapted(model: Any, origin: Origin, asked: Brought | None, context: Context) -> Any:

@@ -49,7 +49,7 @@ def label_options(head: str, labels: Sequence[str]) -> dict[str, Any]:
 
 
 def say_new(path: str, head: str, missing: Iterable[str], context: Context) -> None:
-    """Name the weights that are new. ConfigError where a language model would speak through them."""
+    """Name the weights that are new. ConfigError where a language model would speak through them, or nobody trains."""
     names = sorted(missing)
     if not names:
         return
@@ -59,6 +59,8 @@ def say_new(path: str, head: str, missing: Iterable[str], context: Context) -> N
             f"model.path={path}: its weights lack {shown}, without which it is no causal language model;"
             " it was saved with another head, or is not whole"
         )
+    if context.whole:
+        raise ConfigError(f"{path}: its weights lack {shown}: it was not trained with a {head} head")
     context.note(f"new weights, drawn with seed={context.seed}: {shown}")
 
 
