@@ -24,10 +24,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("composition", "saved", "context"),
     (*KINDS, "training", "preparation", "evaluation", "report"),
     ("builtins",),
-    ("terminal", "record", "announce"),
+    ("terminal", "record", "announce", "ranks"),
     ("exporting",),
     ("execute", "commands"),
-    ("grid", "compare", "export"),
+    ("rank", "grid", "compare", "export"),
     ("cli", "completion", "__init__"),
 )
 """Left to right: a module may import, at module level, from its own layer and those before it."""

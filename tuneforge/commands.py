@@ -10,13 +10,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tuneforge import announce, plugins, record, saved, terminal
+from tuneforge import announce, plugins, ranks, record, saved, terminal
 from tuneforge.complaints import readable
 from tuneforge.composition import Composed, compose_config
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.settings import Run
+from tuneforge.training import world
 
-RESUMABLE = ("trainer.max_steps", "trainer.max_epochs", "trainer.devices", "optimizer.learning_rate")
+RESUMABLE = (
+    "trainer.max_steps", "trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "optimizer.learning_rate"
+)  # fmt: skip
 """What may change when a run is continued."""
 
 
@@ -41,6 +44,12 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -
 
 def start(overrides: Sequence[str], file: str | None, config_dirs: Sequence[str], source: str | None) -> int:
     """`tuneforge run`: a new run, a repeated one, or one that goes on."""
+    if world.current().size > 1:
+        from tuneforge import rank
+
+        ranks.shared_folder(overrides)
+        if world.current().rank:
+            return rank.follow(overrides)
     resumed = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if resumed and resumed[-1] not in ("", "null"):
         return _resume(Path(resumed[-1]), [o for o in overrides if not o.startswith("resume=")], file or source)
@@ -110,11 +119,14 @@ def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
     if before["status"] == "finished" and not overrides:
         raise ConfigError(f"resume={folder}: the run is finished; to train on, raise {' or '.join(RESUMABLE[:2])}")
     composed = Composed(config, dict(types), before.get("choices", {}), before.get("overrides", []))
-    if overrides:
+    said = ranks.same_step(config, before.get("devices", 1))
+    if overrides or said:
         saved.save(folder, composed)
     run = saved.load(folder)
     run.resume = str(folder)
     terminal.opening(run.name or run.strategy.name, str(folder), latest=False)
+    if said:
+        terminal.say("ranks", said)
     from tuneforge.execute import execute
 
     kept = ("command", "overrides", "choices", "lineage", "data")

@@ -6,14 +6,15 @@ import hashlib
 import json
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tuneforge import announce, plugins, record
+from tuneforge import announce, plugins, ranks, record
 from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted, TuneForgeError
@@ -47,7 +48,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Base:
-    """The model as this run found it, measured, with its best prompt."""
+    """What was measured before training: the model as found with its best prompt, or a rule."""
 
     evaluators: dict[str, Evaluator]
     sets: list[HeldOut]
@@ -78,6 +79,7 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
     from tuneforge.preparation import encoded, prepare
     from tuneforge.training import proof as proofs
     from tuneforge.training.encode import encode
+    from tuneforge.training.held_out import askable
 
     with book.stage("data"):
         prepared = prepare.prepare(run, context)
@@ -93,6 +95,9 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         train = encode(run, prepared.train, loaded.tokenizer, context)
         encoded.quarantine(train.rejected, context.folder)
         encoded.refuse(run, train.rejected, len(prepared.train))
+        sets, odd = askable(run, prepared.held_out, loaded.tokenizer, context)
+        encoded.held_out(run, prepared.held_out, odd, context)
+        prepared = replace(prepared, held_out=sets)
         watched = [row for held in prepared.held_out if held.split == "validation" for row in held.rows]
         validation = encode(run, watched, loaded.tokenizer, context) if watched else None
         proof = proofs.prove(run, loaded, train, context)
@@ -107,7 +112,7 @@ def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
         base = measure_base(run, ready, context)
         announce.baseline(base.choice)
     with book.stage("train"):
-        fitted = train(run, ready, context)
+        fitted = train(run, ready, context, book)
         announce.trained(fitted, ready.proof)
         book.update(training=_summary(fitted, ready.proof), tokens=fitted.tokens)
     with book.stage("evaluate"):
@@ -120,28 +125,35 @@ def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
 
 
 def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
-    """The base and its best prompt on the test sets; the prompt is chosen on validation."""
-    from tuneforge.evaluation.baseline import choose_prompt
-    from tuneforge.evaluation.lm import HFLM
+    """What the tuned model is compared with on the test sets; a prompt is chosen on validation."""
+    from tuneforge.evaluation.contenders import contenders
     from tuneforge.evaluation.measure import default_evaluators, measure
 
     sets = [held for held in ready.prepared.held_out if held.split == "test"]
     chosen, notes = default_evaluators(run, sets, evaluators())
     for note in notes:
         context.note(note)
-    base = HFLM("base", ready.loaded.model, ready.loaded.tokenizer)
-    choice = choose_prompt(run, base, chosen, ready.prepared.held_out, ready.prepared.train, context)
-    variants = {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {})
+    prepared = ready.prepared
+    variants, choice = contenders(run, ready.loaded, chosen, prepared.held_out, prepared.train, context)
     return Base(chosen, sets, choice, measure(run, variants, sets, chosen, context))
 
 
-def train(run: Run, ready: Ready, context: RunContext) -> Fitted:
-    """The tuned model, saved as stock libraries load it."""
+def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:
+    """The tuned model, saved as stock libraries load it; several devices train as processes of their own."""
     from tuneforge.training.fit import fit
+    from tuneforge.training.optimise import device_count
 
-    fitted = fit(
-        run, ready.loaded, ready.train, ready.validation, ready.proof.packed, context, _callbacks(run)
-    )  # fmt: skip
+    def give_up(text: str) -> None:
+        sys.stderr.write(f"tuneforge: {text}\n")
+        book.finish("failed", error=text)
+        _report(context.folder)
+
+    book.update(devices=device_count(run))
+    decided = {"resume": run.resume, "packed": ready.proof.packed, "batch_size": run.batch.size}
+    with ranks.together(run, context.folder, decided, give_up):
+        fitted = fit(
+            run, ready.loaded, ready.train, ready.validation, ready.proof.packed, context, callbacks(run)
+        )  # fmt: skip
     save_model(run, Loaded(fitted.model, ready.loaded.tokenizer), context.folder / "model")
     return fitted
 
@@ -179,18 +191,19 @@ def save_tokenizer(tuned: Loaded, folder: Path) -> None:
 
 def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContext, book: Record) -> Verdict:
     """The tuned model on the same rows, and the verdict: metrics.json, samples.jsonl."""
-    from tuneforge.evaluation.lm import HFLM
-    from tuneforge.evaluation.measure import measure
+    from tuneforge.evaluation.contenders import under_test
+    from tuneforge.evaluation.measure import PROMPTED, measure
     from tuneforge.evaluation.samples import write_samples
     from tuneforge.evaluation.verdict import decide, rows, write_metrics
     from tuneforge.report.table import result_table
 
-    tuned = HFLM("tuned", fitted.model, ready.loaded.tokenizer)
+    tuned = under_test("tuned", Loaded(fitted.model, ready.loaded.tokenizer), context)
     measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context))
     metrics = rows(run, measured)
     verdict = decide(run, metrics, base.choice.name)
     variants = {name: dict(facts) for name, facts in measured.variants.items()}
-    variants.setdefault("prompted", {}).update(base.choice.facts)
+    beaten = PROMPTED if run.strategy.head == "causal_lm" else base.choice.lm.variant
+    variants.setdefault(beaten, {}).update(base.choice.facts)
     write_metrics(context.folder, metrics, verdict, variants)
     write_samples(context.folder, measured)
     passed = verdict.passes(run.gate.level)
@@ -243,7 +256,7 @@ def evaluators() -> dict[str, type[Evaluator]]:
     return {ref.split("/")[1]: cls for ref, cls in found if issubclass(cls, Evaluator)}
 
 
-def _callbacks(run: Run) -> list[Callback]:
+def callbacks(run: Run) -> list[Callback]:
     """What plugins add to training, in the order of their names; PluginError names the one that raises."""
     found: list[Callback] = []
     for implementation in plugins.load().manager.hook.tuneforge_callbacks.get_hookimpls():

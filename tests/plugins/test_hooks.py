@@ -217,7 +217,7 @@ def registered(plugin: object) -> Iterator[None]:
 
 def test_a_hook_may_leave_its_argument_out(tmp_path: Path) -> None:
     """As pluggy allows: a hook is given the arguments that it names."""
-    from tuneforge.execute import _callbacks
+    from tuneforge.execute import callbacks
 
     class Plugin:
         called = 0
@@ -235,13 +235,13 @@ def test_a_hook_may_leave_its_argument_out(tmp_path: Path) -> None:
         book = Record(api.compose(), tmp_path, {"seconds": {}, "notes": []})
         with book.stage("data"):
             pass
-        assert _callbacks(api.compose()) == ["callback"]
+        assert callbacks(api.compose()) == ["callback"]
     assert plugin.called == 1
     assert book.content["notes"] == []
 
 
 def test_what_the_callbacks_hook_raises_is_a_plugin_error() -> None:
-    from tuneforge.execute import _callbacks
+    from tuneforge.execute import callbacks
 
     class Plugin:
         @hookimpl
@@ -249,7 +249,7 @@ def test_what_the_callbacks_hook_raises_is_a_plugin_error() -> None:
             raise ValueError("no such callback")
 
     with registered(Plugin()), pytest.raises(PluginError, match="plugin guest: tuneforge_callbacks raised ValueError"):
-        _callbacks(api.compose())
+        callbacks(api.compose())
 
 
 def test_what_the_run_used_stands_in_its_record(finished: Path) -> None:
