@@ -77,7 +77,8 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         step = self.module.tally.step
         if step and self._validation_due(step) and self.validated != step:
             self._validate_and_log(trainer, step)
-            trainer.should_stop = self.stopping.stopped
+            if self.stopping.stopped:  # which the checkpoint does not know yet
+                trainer.should_stop, self.saved_at = True, 0
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Release the terminal; save what another callback has ended early; put the final weights in place."""
