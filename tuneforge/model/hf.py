@@ -132,7 +132,7 @@ class Hf(Model):
 
             keep_exact(model)
         check_size(tokenizer, model, self.path)
-        for settings in (model.config, model.generation_config):
+        for settings in (model.config, getattr(model, "generation_config", None)):
             if settings is not None:
                 settings.pad_token_id = tokenizer.pad_token_id
         return Loaded(model, tokenizer)

@@ -41,6 +41,7 @@ class Contrastive(Strategy):
     name: ClassVar[str] = "contrastive"
     record: ClassVar[str] = "pair"
     head: ClassVar[str] = "embedding"
+    divisible: ClassVar[bool] = False
     unit: ClassVar[str] = "pairs"
     evaluators: ClassVar[tuple[str, ...]] = ("retrieval",)
 
