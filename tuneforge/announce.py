@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneforge import terminal
 from tuneforge.settings import Run
-from tuneforge.terminal import heading, say, seconds
+from tuneforge.terminal import heading, say, seconds, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,16 +66,30 @@ def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
     """Where the loss is, whether turns end, how full packs are, what it will cost."""
     heading("Proof")
     packing = f"packing {proof.fill:.1%} full" if proof.packed else f"no packing: {proof.packing_reason}"
-    say(
-        "mask",
-        f"{_loss(proof)}; stop token {proof.stop_token} trained in "
-        f"{proof.stop_trained:,} of {proof.texts:,} rows; {len(rejected):,} rows quarantined, 0 truncated; {packing}",
-    )
+    stop = f"; stop token {proof.stop_token} trained in {proof.stop_trained:,} of {proof.texts:,} rows"
+    ended = stop if proof.generates else ""
+    say("mask", f"{_loss(proof)}{ended}; {len(rejected):,} rows quarantined, 0 truncated; {packing}")
+    if proof.classes:
+        say("classes", _classes(proof))
     for shown in proof.preview[:1]:
-        say("row", f"{shown['place']}  {_short(shown['text'])}      [[ ]] = loss")
+        say("row", f"{shown['place']}  {_short(shown['text'])}      [[ ]] = {shown.get('marks', 'loss')}")
     say(
-        "plan", f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.planned_seconds)} of training"
+        "plan",
+        f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.planned_seconds)} of training;"
+        f" {_memory(proof)}; {_batches(proof)}",
     )
+
+
+def _memory(proof: Proof) -> str:
+    """`memory 9.1 GiB of 139 GiB`."""
+    free = proof.memory["available"]
+    return f"memory {size(proof.memory['peak'])}" + (f" of {size(free)}" if free else "")
+
+
+def _batches(proof: Proof) -> str:
+    """How full batches are, and whether they are cut."""
+    cut = f", {proof.micro} at a time" if proof.micro < proof.memory["size"] else ""
+    return f"padding {proof.padding:.0%}{', grouped by length' if proof.grouped else ''}{cut}"
 
 
 def _loss(proof: Proof) -> str:
@@ -83,8 +98,17 @@ def _loss(proof: Proof) -> str:
     return f"loss on {proof.loss_share:.1%} of {proof.tokens:,} tokens"
 
 
+def _classes(proof: Proof) -> str:
+    """How many there are and how unevenly; the most frequent by name."""
+    counts = list(proof.classes.values())
+    of = "words per tag" if proof.unit == "tokens" else "rows per class"
+    spread = f"{min(counts):,}, {statistics.median(counts):,.0f} and {max(counts):,} {of} (least, median, most)"
+    names = ", ".join(f"{name} {count:,}" for name, count in list(proof.classes.items())[:3])
+    return f"{len(counts)}: {spread}; most frequent {names}"
+
+
 def baseline(choice: Choice) -> None:
-    """The prompt that the tuned model has to beat."""
+    """The prompt or rule that the tuned model has to beat."""
     heading("Baseline", choice.reason)
 
 
@@ -93,6 +117,9 @@ def trained(fitted: Fitted, proof: Proof) -> None:
     took = f"{fitted.steps:,} steps in {seconds(fitted.seconds)}"
     after = f"resumed after step {fitted.resumed_from}"
     planned = after if fitted.resumed_from else f"planned {seconds(proof.planned_seconds)}"
+    if fitted.peak_memory and not fitted.resumed_from:
+        peak = proof.memory["peak"]
+        planned += f"; memory {size(fitted.peak_memory)}, planned {size(peak)} ({peak / fitted.peak_memory - 1:+.0%})"
     skipped = f"; {fitted.skipped_windows} steps skipped: no loss in them" if fitted.skipped_windows else ""
     heading("Trained", f"{took}, {planned}; {fitted.loss_tokens:,} loss-carrying {proof.unit}{skipped}")
 

@@ -205,6 +205,8 @@ class Strategy(Component):
     """Several rows may share one sequence: parts are exactly input_ids and labels."""
     chunked: ClassVar[bool] = False
     """Rows longer than batch.max_length are cut into chunks, not quarantined: every token stands for itself."""
+    divisible: ClassVar[bool] = True
+    """A batch may be cut into smaller forward passes without changing the result: no row's loss sees another row."""
     reference: ClassVar[bool] = False
     """Needs reference log-probabilities."""
     learning_rate: ClassVar[float] = 2e-5

@@ -149,10 +149,12 @@ def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:
         _report(context.folder)
 
     book.update(devices=device_count(run))
-    decided = {"resume": run.resume, "packed": ready.proof.packed, "batch_size": run.batch.size}
+    proved = {name: getattr(ready.proof, name) for name in ("packed", "grouped", "micro")}
+    decided = {"resume": run.resume, **proved, "batch_size": run.batch.size}
     with ranks.together(run, context.folder, decided, give_up):
         fitted = fit(
-            run, ready.loaded, ready.train, ready.validation, ready.proof.packed, context, callbacks(run)
+            run, ready.loaded, ready.train, ready.validation, ready.proof.packed, context, callbacks(run),
+            grouped=ready.proof.grouped, micro=ready.proof.micro,
         )  # fmt: skip
     save_model(run, Loaded(fitted.model, ready.loaded.tokenizer), context.folder / "model")
     return fitted

@@ -51,7 +51,17 @@ def serve(folder: Path, given: Mapping[str, Any]) -> None:
     watched = [row for held in sets if held.split == "validation" for row in held.rows]
     validation = encode(run, watched, loaded.tokenizer, context) if watched else None
     _say_ready()
-    fit(run, loaded, train, validation, given["packed"], context, callbacks(run))
+    fit(
+        run,
+        loaded,
+        train,
+        validation,
+        given["packed"],
+        context,
+        callbacks(run),
+        grouped=given["grouped"],
+        micro=given["micro"],
+    )
 
 
 def _say_ready() -> None:

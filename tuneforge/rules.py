@@ -45,6 +45,10 @@ def _batch_problems(run: Run) -> Iterator[str]:
         yield f"batch.size={size}: must be 1 or more"
     elif whole is not None and (whole < 1 or whole % size):
         yield f"batch.global_size={whole}: must be a multiple of batch.size={size}"
+    if run.batch.micro is not None and not 1 <= run.batch.micro <= size:
+        yield f"batch.micro={run.batch.micro}: must be between 1 and batch.size={size}"
+    elif run.batch.micro not in (None, size) and not run.strategy.divisible:
+        yield f"batch.micro={run.batch.micro}: strategy={run.strategy.name} needs its whole batch in one forward pass"
     if run.batch.max_length is not None and run.batch.max_length < 2:
         yield f"batch.max_length={run.batch.max_length}: must be 2 or more"
     if run.batch.packing == "on" and not run.strategy.packable:

@@ -58,3 +58,8 @@ def sources(reports: Sequence[Any]) -> None:
 def seconds(value: float) -> str:
     """`3.2 s`, `1 min 05 s`."""
     return f"{value:.1f} s" if value < 60 else f"{int(value // 60)} min {int(value % 60):02d} s"
+
+
+def size(count: float) -> str:
+    """Bytes: `9.1 GiB`, `312 MiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -31,6 +31,20 @@ class Feed:
         """(tokens, loss items) of each row."""
         return [(_tokens(row), self.strategy.loss_items(row)) for row in self.rows]
 
+    def tokens(self, units: Sequence[Unit]) -> tuple[int, int]:
+        """Tokens of the units without and with the padding that they have as one batch."""
+        if self.packing:
+            sizes = [[sum(len(self.rows[i].parts["input_ids"]) for i in unit)] for unit in units]
+        else:
+            parts = [name for name in self.rows[units[0][0]].parts if name.endswith("input_ids")]
+            sizes = [[len(self.rows[i].parts[name]) for name in parts] for unit in units for i in unit]
+        return sum(map(sum, sizes)), len(sizes) * sum(map(max, zip(*sizes, strict=True)))
+
+    def lengths(self) -> list[int]:
+        """Tokens of each unit."""
+        tokens = [_tokens(row) for row in self.rows]
+        return [sum(tokens[i] for i in unit) for unit in self.units]
+
     def collate(self, rows: Sequence[Encoded]) -> Batch:
         """Padded rows."""
         return self.strategy.collate(rows, self.pad)

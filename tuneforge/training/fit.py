@@ -18,14 +18,17 @@ from tuneforge.errors import ConfigError, DataRefused, TuneForgeError
 from tuneforge.training import agreement, random_state, world
 from tuneforge.training.as_found import AsFound
 from tuneforge.training.checkpoint import Checkpoints, Saved
+from tuneforge.training.compiling import Compiling
 from tuneforge.training.feed import Feed
 from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
 from tuneforge.training.loader import Order, WindowLoader
+from tuneforge.training.memory import Watch
 from tuneforge.training.module import TrainingModule
 from tuneforge.training.neftune import noisy_embeddings
 from tuneforge.training.optimise import accumulation, device_choice, planned_steps
 from tuneforge.training.origin import refuse_another
 from tuneforge.training.parallel import Shards, strategy
+from tuneforge.training.recompute import checkpointed
 from tuneforge.training.shares import fill, gather, skeleton
 from tuneforge.training.signals import Interrupts
 from tuneforge.training.step import TrainingStep
@@ -59,6 +62,9 @@ class Fitted:
     stopped_early: bool = False
     resumed_from: int = 0
     """Optimizer step at which this process took over; 0: from the start."""
+    peak_memory: int = 0
+    """Bytes of training at its peak, the model's own included: of the device's allocations, on a CPU of the resident
+    set; 0: not measured."""
 
 
 def fit(
@@ -70,9 +76,13 @@ def fit(
     context: Context,
     callbacks: Sequence[pl.Callback] = (),
     *,
+    grouped: bool = False,
+    micro: int | None = None,
     order: Order | None = None,
 ) -> Fitted:
     """Apply the adapter to the loaded model and train it.
+
+    `grouped`: rows of like length share a step. `micro`: rows or packs per forward pass; None: batch.size.
 
     With `run.resume`, goes on from the newest checkpoint that is whole. `order` fixes the order of rows (or
     packs) per epoch. Raises Preempted after SIGINT or SIGTERM; TuneForgeError for a loss that is no number, a
@@ -98,10 +108,14 @@ def fit(
         step.as_found = as_found
         module = TrainingModule(run, step, total, feeds[0].sources, feeds[0].sizes())
         bones = skeleton(model) if isinstance(trainer.strategy, Shards) and here.rank == 0 else None
-        loader = _loader(run, feeds[0], total, here, order)
+        leaving.enter_context(checkpointed(model, run.batch.gradient_checkpointing))
+        micro = world.from_first(micro or run.batch.micro)
+        loader = _loader(run, feeds[0], total, here, order, micro, grouped)
         if saved is not None:
             loader.load_state_dict(saved.state["loader"])
             _continue_logs(trainer, saved.step)
+        watch = Watch()
+        trainer.callbacks += [watch, *([Compiling(context)] if run.trainer.compile else [])]
         keeper = Housekeeping(run, context, module, loader, feeds, store, interrupts, saved)
         trainer.callbacks.append(keeper)
         trainer.fit_loop.epoch_progress.current.processed = loader.epoch
@@ -113,7 +127,7 @@ def fit(
             trainer.strategy.rest()
             values = gather(model)
             module.model = model if bones is None else fill(bones, values)
-    return _fitted(module, trainer, saved, keeper)
+    return _fitted(module, trainer, saved, keeper, watch.peak)
 
 
 def _run(trainer: pl.Trainer, module: TrainingModule, loader: WindowLoader, keeper: Housekeeping) -> None:
@@ -129,7 +143,7 @@ def _run(trainer: pl.Trainer, module: TrainingModule, loader: WindowLoader, keep
         raise TuneForgeError(
             f"the device's memory is too small for step {module.tally.step + 1}: {str(error).splitlines()[0]}"
             f" Lower batch.size (now {batch.size}) and set batch.global_size={batch.global_size or batch.size} to keep"
-            " the step, or lower batch.max_length"
+            " the step, or set batch.micro=1 or batch.gradient_checkpointing=true, or lower batch.max_length"
         ) from error
 
 
@@ -155,10 +169,12 @@ def _saved(run: Run, store: Checkpoints, context: Context, total: int) -> Saved 
     return saved
 
 
-def _loader(run: Run, feed: Feed, total: int, here: world.World, order: Order | None) -> WindowLoader:
+def _loader(
+    run: Run, feed: Feed, total: int, here: world.World, order: Order | None, micro: int | None, grouped: bool
+) -> WindowLoader:
     return WindowLoader(
-        feed.units, feed.make, size=run.batch.size, accumulate=accumulation(run, here.size), total=total,
-        seed=run.seed, order=order, rank=here.rank, world=here.size,
+        feed.units, feed.make, size=run.batch.size, accumulate=accumulation(run, here.size), micro=micro, total=total,
+        seed=run.seed, lengths=feed.lengths() if grouped else None, order=order, rank=here.rank, world=here.size,
     )  # fmt: skip
 
 
@@ -225,7 +241,9 @@ def _quiet() -> Iterator[None]:
             logging.getLogger(name).setLevel(level)
 
 
-def _fitted(module: TrainingModule, trainer: pl.Trainer, saved: Saved | None, keeper: Housekeeping) -> Fitted:
+def _fitted(
+    module: TrainingModule, trainer: pl.Trainer, saved: Saved | None, keeper: Housekeeping, peak: int
+) -> Fitted:
     tally = module.tally
     return Fitted(
         model=module.model.to(trainer.strategy.root_device).eval(),
@@ -238,4 +256,5 @@ def _fitted(module: TrainingModule, trainer: pl.Trainer, saved: Saved | None, ke
         best_step=keeper.stopping.best_step,
         stopped_early=keeper.stopping.stopped,
         resumed_from=saved.step if saved else 0,
+        peak_memory=peak,
     )

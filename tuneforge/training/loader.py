@@ -90,12 +90,12 @@ class WindowLoader:
 
     def _window(self, chosen: Sequence[int]) -> list[Micro]:
         mine = chosen[self.rank :: self.world]
-        micros = [self._micro(part) for part in self._cut(mine)]
+        micros = [self._micro(part) for part in self.cut(mine)]
         # In a short window every device still does as many passes as the first, without weight.
-        missing = len(self._cut(chosen[:: self.world])) - len(micros)
+        missing = len(self.cut(chosen[:: self.world])) - len(micros)
         return micros + [self._micro(chosen[:1], counts=False)] * missing
 
-    def _cut(self, units: Sequence[int]) -> list[Sequence[int]]:
+    def cut(self, units: Sequence[int]) -> list[Sequence[int]]:
         """In batches of `size`, each in forward passes of `micro`."""
         batches = (units[i : i + self.size] for i in range(0, len(units), self.size))
         return [batch[i : i + self.micro] for batch in batches for i in range(0, len(batch), self.micro)]

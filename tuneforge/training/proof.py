@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tuneforge.components import Context
 from tuneforge.errors import ConfigError, DataRefused
 from tuneforge.rows import Loaded
-from tuneforge.settings import Packing
-from tuneforge.training import packing, probe, view
+from tuneforge.training import batching, classes, view
 from tuneforge.training.chat import chat
 from tuneforge.training.encode import EncodedSet
-from tuneforge.training.optimise import planned_steps
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -25,12 +23,13 @@ TURNS = {
     "prefix": "the conversation rendered turn by turn",
 }
 """How assistant turns are told, by the source of the `Chat`."""
-ENOUGH_STEPS = 100
-"""With fewer, packing is not chosen by itself."""
 MASKS = {
     "text": "every token of the text",
     "completion": "where the tokens of prompt and completion diverge from the prompt's",
     "preference": "where the tokens of prompt and answer diverge from the prompt's",
+    "label": "the class of the text",
+    "tags": "the first token of each word, unless all are trained",
+    "pair": "which texts belong together",
     "prompt": "what the model itself answers",
 }
 
@@ -47,6 +46,10 @@ class Proof:
     tokens: int = 0
     loss_tokens: int = 0
     """Loss items: tokens that carry loss, or what else the strategy counts."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Class → training rows, or tag → words; the most frequent first."""
+    generates: bool = True
+    """The model writes text, so it must learn where to end."""
     unit: str = "tokens"
     """What a loss item is."""
     loss_share: float = 0.0
@@ -68,6 +71,16 @@ class Proof:
     units: int = 0
     """Rows or packs per epoch."""
     fill: float = 1.0
+    """Share of the packs' tokens that are no padding."""
+    grouped: bool = False
+    """Rows of like length share a step."""
+    padding: float = 0.0
+    """Share of the tokens of a batch that are padding."""
+    micro: int = 0
+    """Rows or packs per forward pass."""
+    memory: dict[str, int] = field(default_factory=dict)
+    """The memory plan in bytes: parameters, gradients, optimizer, activations (of one row or pack), logits, peak
+    and what is available; and size and micro."""
     steps: int = 0
     seconds_per_step: float = 0.0
     timed_exactly: bool = True
@@ -83,9 +96,9 @@ def prove(run: Run, loaded: Loaded, encoded: EncodedSet, context: Context) -> Pr
     _refuse_misfit(run, loaded, context)
     proof = _counted(run, encoded, loaded)
     _prove_mask(run, loaded, encoded, proof)
-    packs = _decide_packing(run, loaded, encoded, proof, context)
-    _plan(run, loaded, encoded, packs, proof, context)
+    batching.decide(run, loaded, encoded, proof, context)
     _warn(run, proof)
+    proof.warnings += classes.warnings(encoded.sources, run.strategy.record)
     for warning in proof.warnings:
         context.note(f"warning: {warning}")
     return proof
@@ -133,6 +146,8 @@ def _counted(run: Run, encoded: EncodedSet, loaded: Loaded) -> Proof:
         tokens=encoded.tokens,
         loss_tokens=encoded.loss_tokens,
         loss_share=encoded.loss_tokens / encoded.tokens if run.strategy.unit == "tokens" else 0.0,
+        classes=classes.counted(encoded.sources, run.strategy.record),
+        generates=run.strategy.head == "causal_lm",
         unit=run.strategy.unit,
         max_length=encoded.max_length,
         stop_token=_stop_token(encoded, loaded),
@@ -152,7 +167,7 @@ def _stop_token(encoded: EncodedSet, loaded: Loaded) -> str:
 def _prove_mask(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof) -> None:
     n = max(run.audit.preview, 1)
     rows, sources = encoded.rows[:n], encoded.sources[:n]
-    proof.preview = view.preview(rows, sources, loaded.tokenizer, run.audit.preview)
+    proof.preview = view.preview(rows, sources, loaded.tokenizer, run.audit.preview, run.strategy.loss_items)
     wrong, unknown = view.check_mask(run.strategy, rows, sources, loaded.tokenizer)
     if wrong:
         first = wrong[0]
@@ -164,59 +179,6 @@ def _prove_mask(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof) -> 
     proof.mask_checked = len(rows) - unknown
 
 
-def _decide_packing(
-    run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof, context: Context
-) -> list[list[int]] | None:
-    proof.packed, proof.packing_reason = _allowed(run, loaded, proof)
-    packs = packing.pack(encoded.rows, encoded.max_length) if proof.packed else []
-    if proof.packed and run.batch.packing is Packing.auto:
-        _keep_enough_steps(run, len(encoded.rows), len(packs), proof)
-    if not proof.packed:
-        if run.batch.packing is Packing.on:
-            raise ConfigError(f"batch.packing=on: {proof.packing_reason}; use batch.packing=auto or off")
-        if run.batch.packing is Packing.auto and run.strategy.packable:
-            context.note(f"packing is off: {proof.packing_reason}")
-        proof.units = len(encoded.rows)
-        return None
-    proof.units = len(packs)
-    proof.fill = packing.fill(packs, encoded.rows, encoded.max_length)
-    return packs
-
-
-def _keep_enough_steps(run: Run, rows: int, packs: int, proof: Proof) -> None:
-    """Packing off where it would leave a small data set with too few optimizer steps to learn from."""
-    packed, plain = (planned_steps(run, units)[1] for units in (packs, rows))
-    if packed < ENOUGH_STEPS and packed < plain:
-        proof.packed = False
-        proof.packing_reason = (
-            f"it would leave {packed:,} optimizer steps instead of {plain:,}; batch.packing=on packs all the same"
-        )
-
-
-def _allowed(run: Run, loaded: Loaded, proof: Proof) -> tuple[bool, str]:
-    if run.batch.packing is Packing.off:
-        return False, "batch.packing=off"
-    if not run.strategy.packable:
-        return False, f"strategy={run.strategy.name} cannot be packed"
-    if not run.adapter.packable:
-        return False, f"adapter={run.adapter.name} works on one document per sequence"
-    proof.isolation = probe.isolation(loaded.model, loaded.tokenizer)
-    if proof.isolation > probe.LIMIT:
-        return False, f"two documents in one sequence change each other's logits by {proof.isolation:.2g} in this model"
-    return True, f"two documents in one sequence do not see each other (logits differ by {proof.isolation:.1g})"
-
-
-def _plan(
-    run: Run, loaded: Loaded, encoded: EncodedSet, packs: list[list[int]] | None, proof: Proof, context: Context
-) -> None:
-    from tuneforge.training.timing import time_step
-
-    proof.steps = planned_steps(run, proof.units)[1]
-    timing = time_step(run, loaded, encoded, packs, context)
-    proof.seconds_per_step, proof.timed_exactly = timing.seconds, timing.exact
-    proof.planned_seconds = proof.steps * timing.seconds
-
-
 def _warn(run: Run, proof: Proof) -> None:
     answered = run.strategy.record != "prompt"  # what the model is only asked ends with no answer
     if run.strategy.head == "causal_lm" and answered and proof.stop_trained < proof.texts:
@@ -225,7 +187,7 @@ def _warn(run: Run, proof: Proof) -> None:
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
             " let the chat template end each assistant turn with a token of the tokenizer, as eos_token"
         )
-    if proof.packed and proof.steps < ENOUGH_STEPS and proof.texts > 8 * proof.units:
+    if proof.packed and proof.steps < batching.ENOUGH_STEPS and proof.texts > 8 * proof.units:
         proof.warnings.append(
             f"only {proof.steps} optimizer steps: packing puts {proof.texts / proof.units:.0f} rows into a sequence and"
             f" batch.size={run.batch.size} sequences into a step;"
