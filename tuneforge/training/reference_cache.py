@@ -88,7 +88,7 @@ class ReferenceCache:
 
     def _read(self, file: Path) -> None:
         try:
-            with np.load(file, allow_pickle=False) as found:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
                 keys, values = found["keys"], found["values"]
             if keys.shape != (len(values), 16) or keys.dtype != np.uint8 or values.dtype != np.float64:
                 raise ValueError("other contents than expected")

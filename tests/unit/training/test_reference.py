@@ -1,0 +1,154 @@
+"""References: computed once, shared by runs through a cache, never of another model than the one found."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.unit.training import small
+from tuneforge.adapter.full import Full
+from tuneforge.adapter.lora import Init, Lora
+from tuneforge.context import RunContext
+from tuneforge.errors import ConfigError, Preempted, TuneForgeError
+from tuneforge.strategy.dpo import Dpo
+from tuneforge.strategy.kto import Kto
+from tuneforge.training import reference, reference_cache
+from tuneforge.training.fit import fit
+
+
+def train(folder: Path, cache: Path, adapter: Any = None, model: Any = None, **more: Any) -> tuple[Any, list[str]]:
+    values = {"batch__size": 4, "optimizer__learning_rate": 1e-3, "trainer__max_epochs": 2} | more
+    run = small.settings(Dpo(), adapter or Full(), **values)
+    context = RunContext(run, folder, cache=cache)
+    data, held = small.encoded(small.pairs(12)), small.encoded(small.pairs(4, seed=1))
+    fitted = fit(run, small.loaded(model or small.llama()), data, held, False, context)
+    return fitted, [n["text"] for n in context.notes if n["text"].startswith(("references of", str(cache)))]
+
+
+def test_runs_on_one_model_share_them_whatever_trains(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first, said = train(tmp_path / "a", cache)
+    assert [s.split(": ")[1].split(" ")[0] for s in said] == ["12", "4"]
+    assert all(", 0 from the cache" in s for s in said)
+    again, said = train(tmp_path / "b", cache)
+    assert [s.split(", ")[1] for s in said] == ["12 from the cache", "4 from the cache"]
+    assert small.digest(again.model) == small.digest(first.model)
+    _, said = train(tmp_path / "c", cache, Lora(r=4))
+    assert [s.split(", ")[1] for s in said] == ["12 from the cache", "4 from the cache"]
+    _, said = train(tmp_path / "d", cache, model=small.llama(seed=1))
+    assert all(", 0 from the cache" in s for s in said)
+
+
+def test_an_adapter_that_can_be_turned_off_computes_them_ahead_only_where_they_are_used_again(tmp_path: Path) -> None:
+    _, said = train(tmp_path / "a", tmp_path / "cache", Lora(r=4), trainer__max_epochs=1)
+    assert said == []
+    ahead, said = train(tmp_path / "b", tmp_path / "cache", Lora(r=4), trainer__max_steps=4, trainer__max_epochs=None)
+    assert len(said) == 2
+    run = small.settings(Dpo(), Lora(r=4), batch__size=4, optimizer__learning_rate=1e-3, trainer__max_epochs=1)
+    context = RunContext(run, tmp_path / "c", cache=tmp_path / "cache")
+    fitted = fit(run, small.loaded(small.llama()), small.encoded(small.pairs(12)), None, False, context)
+    losses = [[line["loss"] for line in f.history][:2] for f in (ahead, fitted)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("harm", ["cut", "other", "empty", "pickle"])
+def test_a_damaged_cache_is_said_and_made_again(harm: str, tmp_path: Path) -> None:
+    import numpy as np
+
+    cache = tmp_path / "cache"
+    first, _ = train(tmp_path / "a", cache)
+    for file in cache.rglob("*.npz"):
+        if harm == "cut":
+            file.write_bytes(file.read_bytes()[:-40])
+        elif harm == "other":
+            np.savez(file, keys=np.zeros((2, 3)), values=np.zeros(2))
+        elif harm == "pickle":
+            np.savez(file, keys=np.array([object()]), values=np.zeros(1))
+        else:
+            file.write_bytes(b"")
+    again, said = train(tmp_path / "b", cache)
+    assert sum("is damaged" in s and "computed again" in s for s in said) == 2
+    assert sum(", 0 from the cache" in s for s in said) == 2
+    assert small.digest(again.model) == small.digest(first.model)
+
+
+def test_stopped_while_they_are_computed_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    straight, _ = train(tmp_path / "straight", tmp_path / "other")
+    compute = reference.precompute
+
+    def stopping(*values: Any) -> Any:
+        for at, found in enumerate(compute(*values)):
+            if at == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield found
+
+    monkeypatch.setattr(reference, "precompute", stopping)
+    with pytest.raises(Preempted, match="while references were computed"):
+        train(tmp_path / "a", tmp_path / "cache")
+    monkeypatch.setattr(reference, "precompute", compute)
+    resumed, said = train(tmp_path / "a", tmp_path / "cache", resume=str(tmp_path / "a"))
+    assert said[0].split(", ")[1] == "5 from the cache"
+    losses = [[line["loss"] for line in f.history] for f in (straight, resumed)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("init", [Init.pissa, Init.olora])
+def test_pissa_and_olora_start_as_the_model_found(init: Any, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    train(tmp_path / "a", cache)
+    plain = dict(reference_values(cache))
+    fitted, said = train(tmp_path / "b", tmp_path / "own", Lora(r=4, init=init))
+    assert len(said) == 2
+    mine = dict(reference_values(tmp_path / "own"))
+    assert mine.keys() == plain.keys()
+    assert max(abs(mine[k] - plain[k]) for k in mine) < 1e-4 * max(map(abs, plain.values()))
+    assert abs(fitted.history[0]["rewards/margins"]) < 1e-4
+
+
+def reference_values(cache: Path) -> dict[bytes, float]:
+    (folder,) = (cache / "references").iterdir()
+    return reference_cache.ReferenceCache(folder, pytest.fail).values
+
+
+class Shifted(Full):
+    """An adapter that starts elsewhere."""
+
+    def apply(self, model: Any, context: Any) -> Any:
+        with torch.no_grad():
+            model.get_input_embeddings().weight[3] += 1
+        return super().apply(model, context)
+
+
+def test_an_adapter_that_does_not_start_as_the_model_found_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="neither turned off nor at its start is it the model that this run found"):
+        train(tmp_path / "a", tmp_path / "cache", Shifted())
+
+
+def test_a_reference_that_is_no_number_names_the_row(tmp_path: Path) -> None:
+    model = small.llama(tie=False)
+    with torch.no_grad():
+        model.lm_head.weight[40] = float("nan")
+    with pytest.raises((TuneForgeError, ConfigError), match=r"the reference log-probability of train.jsonl:\d+ is nan"):
+        train(tmp_path / "a", tmp_path / "cache", model=model)
+
+
+def test_kto_s_mean_is_one_over_the_whole_step(tmp_path: Path) -> None:
+    rows = []
+    for at, row in enumerate(small.rows(24)):
+        other = small.rows(24, seed=9)[at]
+        kl = {f"kl.{name}": tokens for name, tokens in other.parts.items()}
+        rows.append(row._replace(parts={**row.parts, **kl}, extras={"desirable": float(at % 3 > 0)}))
+    found = []
+    for size in (8, 1):
+        run = small.settings(Kto(beta=0.5), batch__size=size, batch__global_size=8, trainer__max_epochs=2)
+        context = RunContext(run, tmp_path / f"{size}", cache=tmp_path / "cache")
+        found.append(fit(run, small.loaded(small.llama()), small.encoded(rows), None, False, context).history)
+    for name in ("loss", "kl", "rewards/chosen", "rewards/rejected"):
+        one, other = ([line.get(name, 0.0) for line in history] for history in found)
+        assert one == pytest.approx(other, abs=2e-5), name
+    assert max(line["kl"] for line in found[0]) > 0.01
