@@ -74,8 +74,13 @@ class Step(Protocol):
         """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
         ...
 
-    def total_log_prob(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
-        """Log-probability (nats, float32) of all labelled tokens together, and their count, both (); the cheapest."""
+    def total_log_prob(
+        self, model: Module, batch: Batch, part: str = "", smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probability (nats, float32) of all labelled tokens together, and their count, both (); the cheapest.
+
+        `smoothing` is the share of each label that is spread over the whole vocabulary.
+        """
         ...
 
     def token_log_probs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.rows import Batch
+    from tuneforge.settings import Run
     from tuneforge.training.literal import RenderError
 
 
@@ -30,6 +31,14 @@ class Clm(Strategy):
     packable: ClassVar[bool] = True
     chunked: ClassVar[bool] = True
     evaluators: ClassVar[tuple[str, ...]] = ("perplexity",)
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread over the whole vocabulary; training and validation loss are then of that."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """The smoothing is a share."""
+        if not 0 <= self.label_smoothing < 1:
+            yield f"strategy.label_smoothing={self.label_smoothing} must be at least 0 and below 1"
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Tokens of the text, all of them labelled. Long texts are cut afterwards."""
@@ -48,4 +57,4 @@ class Clm(Strategy):
         """Negative log-likelihood in nats over all tokens."""
         from tuneforge.training.objective import likelihood
 
-        return likelihood(model, batch, step)
+        return likelihood(model, batch, step, self.label_smoothing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.rows import Batch
+    from tuneforge.settings import Run
     from tuneforge.training.literal import RenderError
 
 
@@ -29,6 +30,14 @@ class Instruction(Strategy):
     record: ClassVar[str] = "messages"
     packable: ClassVar[bool] = True
     evaluators: ClassVar[tuple[str, ...]] = ("exact_match", "perplexity")
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread over the whole vocabulary; training and validation loss are then of that."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """The smoothing is a share."""
+        if not 0 <= self.label_smoothing < 1:
+            yield f"strategy.label_smoothing={self.label_smoothing} must be at least 0 and below 1"
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Tokens of the conversation, labels on assistant turns."""
@@ -55,4 +64,4 @@ class Instruction(Strategy):
         """Negative log-likelihood in nats over labelled tokens."""
         from tuneforge.training.objective import likelihood
 
-        return likelihood(model, batch, step)
+        return likelihood(model, batch, step, self.label_smoothing)

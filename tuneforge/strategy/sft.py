@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.rows import Batch
+    from tuneforge.settings import Run
     from tuneforge.training.literal import RenderError
 
 
@@ -40,6 +41,14 @@ class Sft(Strategy):
 
     loss_on: LossOn = LossOn.completion
     """completion: only the answer's tokens carry loss; all: every token of the row does."""
+
+    label_smoothing: float = 0.0
+    """Share of each label that is spread over the whole vocabulary; training and validation loss are then of that."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """The smoothing is a share."""
+        if not 0 <= self.label_smoothing < 1:
+            yield f"strategy.label_smoothing={self.label_smoothing} must be at least 0 and below 1"
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Tokens of prompt and completion; labels from where they diverge from the prompt's own tokens."""
@@ -69,4 +78,4 @@ class Sft(Strategy):
         """Negative log-likelihood in nats over labelled tokens."""
         from tuneforge.training.objective import likelihood
 
-        return likelihood(model, batch, step)
+        return likelihood(model, batch, step, self.label_smoothing)

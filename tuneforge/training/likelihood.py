@@ -10,6 +10,7 @@ from torch.nn import Identity, Linear, Module, Parameter
 
 from tuneforge.training import chunked_head, linear_cross_entropy
 from tuneforge.training.mode import evaluating
+from tuneforge.training.smoothing import margins
 
 if TYPE_CHECKING:
     from tuneforge.rows import Batch
@@ -104,20 +105,27 @@ def log_probs(model: Module, parts: Parts | None, batch: Batch, part: str = "") 
     return scores.sum(1), keep.sum(1)
 
 
-def summed(model: Module, parts: Parts | None, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+def summed(
+    model: Module, parts: Parts | None, batch: Batch, part: str = "", smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """Log-probability (nats, float32) of all labelled tokens of the batch together, and their count, both ().
 
-    Dearer to ask row by row: of a sum all gradients are made while its logits are at hand.
+    Dearer to ask row by row: of a sum all gradients are made while its logits are at hand. `smoothing` is the share
+    of each label that is spread over the vocabulary.
     """
     found = states(model, parts, inputs(batch, part))[:, :-1]
     labels = batch[f"{part}.labels" if part else "labels"][:, 1:]
     keep = labels != IGNORE
     head, vocabulary = _head(parts, found)
     chosen, targets, plain = found[keep], labels[keep], linear_of(head)
-    if plain is None or len(chosen) * vocabulary <= SMALL:
-        return score_tokens(head, vocabulary, chosen, targets).sum(), keep.sum()
     size = chunk(vocabulary, chosen.device)
-    return linear_cross_entropy.likelihood(chosen, plain.weight, plain.bias, targets, size), keep.sum()
+    if plain is None or len(chosen) * vocabulary <= SMALL:
+        total = score_tokens(head, vocabulary, chosen, targets).sum()
+    else:
+        total = linear_cross_entropy.likelihood(chosen, plain.weight, plain.bias, targets, size)
+    if smoothing and len(chosen):
+        total = total - smoothing * margins(head, plain, chosen, targets, size)
+    return total, keep.sum()
 
 
 def score_tokens(head: Module, vocabulary: int, states: Tensor, targets: Tensor) -> Tensor:

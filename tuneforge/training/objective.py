@@ -102,9 +102,9 @@ def answered(ids: list[int], cut: int, prefix: str = "") -> dict[str, Sequence[i
     return {f"{prefix}input_ids": ids, f"{prefix}labels": [IGNORE] * cut + ids[cut:]}
 
 
-def likelihood(model: Module, batch: Batch, step: Step) -> Loss:
-    """Negative log-likelihood in nats, summed over labelled tokens."""
-    total, count = step.total_log_prob(model, batch)
+def likelihood(model: Module, batch: Batch, step: Step, smoothing: float = 0.0) -> Loss:
+    """Negative log-likelihood in nats, summed over labelled tokens; `smoothing` of each is spread over the rest."""
+    total, count = step.total_log_prob(model, batch, smoothing=smoothing)
     return Loss(-total, count)
 
 

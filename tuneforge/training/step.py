@@ -93,10 +93,12 @@ class TrainingStep:
         scores, keep = self.token_log_probs(model, batch, part)
         return scores.sum(1), keep.sum(1)
 
-    def total_log_prob(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
+    def total_log_prob(
+        self, model: Module, batch: Batch, part: str = "", smoothing: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
         """Log-probability (nats, float32) of all labelled tokens together, and their count, both ()."""
         parts = self.parts if model is self.model else None
-        return likelihood.summed(model, parts, batch, part)
+        return likelihood.summed(model, parts, batch, part, smoothing)
 
     def token_log_probs(
         self, model: Module, batch: Batch, part: str = "", temperature: float = 1.0

@@ -1,8 +1,9 @@
 """`python trainee.py FOLDER MOMENTS [SEED]`: train straight, then kill and resume at random moments; one JSON line.
 
 Children are forked from this one process, whose imports are done, and are truly killed (SIGKILL). The run has
-dropout, packing, accumulation 2, two epochs and validation. Reported: for each moment, how long the child lived,
-the step it resumed from, and whether final weights and every logged loss equal those of the straight run.
+dropout, noisy embeddings, averaged weights of which the best are kept, packing, accumulation 2, two epochs and
+validation. Reported: for each moment, how long the child lived, the step it resumed from, and whether final weights
+and every logged loss equal those of the straight run.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import peft  # noqa: F401  (so that no child spends its life importing)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from tests.unit.training import small
+from tuneforge.settings import Average
 from tuneforge.training.fit import fit
 
 CHANGING = {"speed"}
@@ -29,7 +31,8 @@ CHANGING = {"speed"}
 def train(folder: Path, resume: bool, adapter: str) -> dict[str, Any]:
     run = small.settings(
         batch__size=2, batch__global_size=4, trainer__max_epochs=2, trainer__val_check_interval=3, checkpoint__every=2,
-        resume=str(folder) if resume else None,
+        resume=str(folder) if resume else None, early_stopping__patience=None,
+        regularization__average=Average.ema, regularization__neftune_alpha=5.0,
     )  # fmt: skip
     if adapter == "lora":
         from tuneforge.adapter.lora import Lora
