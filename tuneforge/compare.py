@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneforge import execute, plugins, record, saved, terminal
+from tuneforge import execute, record, saved, terminal
 from tuneforge.composition import Composed, compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.record import Record
-from tuneforge.rows import Loaded
+from tuneforge.rows import HeldOut, Loaded
 from tuneforge.settings import Run
 
 if TYPE_CHECKING:
-    from tuneforge.evaluation.lm import HFLM
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from tuneforge.components import LM
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,6 @@ def _of_run(name: str, folder: Path) -> Candidate:
 
 
 def _base_of(adapter: Path) -> str:
-    import json
-
     base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not base:
         raise ConfigError(f"evaluate {adapter}: the adapter does not name its base; name it after the adapter")
@@ -118,6 +119,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     from tuneforge.evaluation.tidy import rows
     from tuneforge.files import write_json
     from tuneforge.preparation import prepare
+    from tuneforge.training import classes as training_classes
 
     execute.quiet_libraries()
     with book.stage("data"):
@@ -131,8 +133,12 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     for note in notes:
         context.note(note)
     measured = None
+    if "classification" in run.strategy.head:
+        context.labels = training_classes.names(name for candidate in found for name in _labels(candidate))
     with book.stage("evaluate"):
-        for lm in _variants(found, context):
+        for lm, tokenizer in _variants(found, context):
+            if measured is None:
+                sets = _askable(run, sets, tokenizer, context)
             one = measure(run, {lm.variant: lm}, sets, evaluators, context)
             measured = one if measured is None else measured.merge(one)
     assert measured is not None
@@ -143,25 +149,51 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     _print(metrics)
 
 
-def _variants(found: Sequence[Candidate], context: RunContext) -> Iterator[HFLM]:
+def _labels(candidate: Candidate) -> Sequence[str]:
+    """The classes that the model's own files name; none where it has none."""
+    from tuneforge.training.classes import load_labels
+
+    config = Path(candidate.base).expanduser() / "config.json"
+    found = load_labels(Path(candidate.adapter)) if candidate.adapter else {}
+    if not found and config.is_file():
+        found = json.loads(config.read_text(encoding="utf-8"))
+    return [found["id2label"][i] for i in sorted(found.get("id2label") or {}, key=int)]
+
+
+def _askable(run: Run, sets: Sequence[HeldOut], tokenizer: Tokenizer, context: RunContext) -> list[HeldOut]:
+    """The sets without rows that no model with this head can be asked; how many is said."""
+    from tuneforge.preparation import encoded
+    from tuneforge.training.held_out import askable
+
+    kept, odd = askable(run, sets, tokenizer, context)
+    encoded.held_out(run, sets, odd, context)
+    return kept
+
+
+def _variants(found: Sequence[Candidate], context: RunContext) -> Iterator[tuple[LM, Tokenizer]]:
     """Each model in turn; a base that the next one shares is loaded once."""
-    from tuneforge.evaluation.lm import HFLM
+    from tuneforge.evaluation.contenders import under_test
 
     loaded: dict[str, Loaded] = {}
     for candidate in found:
         if candidate.base not in loaded:
-            loaded = {candidate.base: _load(candidate.base, context)}
+            loaded = {candidate.base: _load(candidate, context)}
         model, tokenizer = loaded[candidate.base]
         if candidate.adapter:
             model = _adapted(loaded.pop(candidate.base), candidate.adapter)
-        yield HFLM(candidate.name, model, tokenizer)
+        yield under_test(candidate.name, Loaded(model, tokenizer), context), tokenizer
 
 
-def _load(base: str, context: RunContext) -> Loaded:
-    catalogue = plugins.load()
-    if f"model/{base}" in catalogue.components:
-        return catalogue.component(f"model/{base}")().load("causal_lm", context)  # type: ignore[attr-defined,no-any-return]
-    return catalogue.component("model/hf")(path=base).load("causal_lm", context)  # type: ignore[attr-defined,call-arg,no-any-return]
+def _load(candidate: Candidate, context: RunContext) -> Loaded:
+    """The model or an adapter's base, with the head of the run's strategy and the classes of its own files."""
+    from tuneforge.training.classes import load_labels
+
+    own = load_labels(Path(candidate.adapter)) if candidate.adapter else {}
+    labels = _labels(candidate) if own else ()
+    loaded = context.model(candidate.base).load(context.run.strategy.head, dataclasses.replace(context, labels=labels))
+    if "problem_type" in own:
+        loaded.model.config.problem_type = own["problem_type"]
+    return loaded
 
 
 def _adapted(base: Loaded, adapter: str) -> Any:

@@ -272,7 +272,9 @@ def callbacks(run: Run) -> list[Callback]:
 
 def _summary(fitted: Fitted, proof: Proof) -> dict[str, Any]:
     """What training took, against its plan, for the record."""
-    taken = ("steps", "seconds", "tokens", "loss_tokens", "skipped_windows", "resumed_from")
+    taken = (
+        "steps", "seconds", "tokens", "loss_tokens", "skipped_windows", "best_step", "stopped_early", "resumed_from"
+    )  # fmt: skip
     return {name: getattr(fitted, name) for name in taken} | {"planned_seconds": proof.planned_seconds}
 
 

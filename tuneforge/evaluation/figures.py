@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def figure(value: float | None, digits: int = 2, sign: bool = False) -> str:
@@ -33,3 +34,16 @@ def rows_rounded(rows: float) -> str:
     """A number of rows to two significant digits, rounded up: 873.2 → `880`."""
     scale = 10 ** max(math.floor(math.log10(max(rows, 1))) - 1, 0)
     return f"{math.ceil(rows / scale) * scale:,}"
+
+
+def in_order(variants: Iterable[str]) -> list[str]:
+    """Variants as tables and plots show them: the base, what else was beaten or not, the tuned model last."""
+    rank = {"base": 0, "prompted": 1, "tuned": 3}
+    return sorted(dict.fromkeys(variants), key=lambda name: rank.get(name, 2))
+
+
+def beaten(variants: Iterable[str]) -> str:
+    """The variant that the tuned model is compared with first: the best prompt, else a rule, else the base."""
+    there = in_order(variants)
+    others = [name for name in there if name not in ("tuned", "prompted", "base")]
+    return next((name for name in ("prompted", *others, "base") if name in there), "")

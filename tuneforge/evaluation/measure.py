@@ -15,6 +15,7 @@ from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, TuneForgeError, nearest
 from tuneforge.evaluation.lm import HFLM, row_key
 from tuneforge.evaluation.trouble import Trouble
+from tuneforge.evaluation.unable import Unable
 from tuneforge.rows import Answer, HeldOut, Row, Stats
 
 if TYPE_CHECKING:
@@ -173,8 +174,9 @@ def _cell(place: Place, rows: Sequence[Row], stats: Sequence[Stats]) -> Cell:
 def _describe(measured: Measured, variants: Mapping[str, LM], context: Context) -> None:
     rows = next(iter(measured.rows.values()), [])
     for name, lm in variants.items():
-        if isinstance(lm, HFLM):
+        if isinstance(lm, HFLM | Unable):
             measured.variants[name] = lm.describe(rows)
+        if isinstance(lm, HFLM):
             for note in lm.trouble.notes(name):
                 context.note(note)
             lm.trouble = Trouble()
@@ -199,12 +201,22 @@ class Recorder:
         return self.lm.log_probs(rows, column)
 
     def predict(self, rows: Sequence[Row]) -> Any:
-        """As the LM."""
-        return self.lm.predict(rows)
+        """As the LM; the class that is likeliest, or those above ½, remembered by name."""
+        found = self.lm.predict(rows)
+        labels = getattr(self.lm, "labels", ())
+        if labels:
+            texts = [_named(row, shares, labels) for row, shares in zip(rows, found, strict=True)]
+            self._remember(rows, texts)
+        return found
 
     def tag(self, rows: Sequence[Row]) -> list[list[str]]:
-        """As the LM."""
-        return self.lm.tag(rows)
+        """As the LM; remembered."""
+        found = self.lm.tag(rows)
+        self._remember(rows, [tagged(r.columns["tokens"], t) for r, t in zip(rows, found, strict=True)])
+        return found
+
+    def _remember(self, rows: Sequence[Row], texts: Sequence[str]) -> None:
+        self.answers.update({(self.variant, row_key(r)): Answer(t) for r, t in zip(rows, texts, strict=True)})
 
     def embed(self, texts: Sequence[str]) -> Any:
         """As the LM."""
@@ -213,3 +225,14 @@ class Recorder:
     def reward(self, rows: Sequence[Row], column: str) -> Any:
         """As the LM."""
         return self.lm.reward(rows, column)
+
+
+def _named(row: Row, shares: Floats, labels: Sequence[str]) -> str:
+    if isinstance(row.columns["label"], list):
+        return ", ".join(label for label, share in zip(labels, shares, strict=True) if share > 0.5)
+    return labels[int(np.argmax(shares))]
+
+
+def tagged(words: Sequence[str], tags: Sequence[str]) -> str:
+    """`Empire/B-location State/I-location is tall`: words with those of their tags that are not `O`."""
+    return " ".join(w if t == "O" else f"{w}/{t}" for w, t in zip(words, tags, strict=True))

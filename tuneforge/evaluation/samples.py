@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tuneforge.conversation import answer_text, split
+from tuneforge.conversation import answer_text, classes, split
 from tuneforge.evaluation.lm import row_key
-from tuneforge.evaluation.measure import Measured
+from tuneforge.evaluation.measure import Measured, tagged
 from tuneforge.files import write_text
 from tuneforge.rows import Row
 
@@ -58,6 +58,13 @@ def _asked(row: Row) -> dict[str, Any]:
             if len(prompt) == 1 and set(prompt[0]) <= {"role", "content"}:
                 prompt = prompt[0]["content"]
             return {"prompt": prompt, "reference": answer_text(row.columns, column)}
+    if (named := classes(row.columns)) is not None:
+        return {"prompt": row.columns["text"], "reference": ", ".join(named)}
+    if row.columns.get("tags") is not None:
+        words = row.columns["tokens"]
+        return {"prompt": " ".join(words), "reference": tagged(words, row.columns["tags"])}
+    if row.columns.get("anchor") is not None:
+        return {"prompt": row.columns["anchor"], "reference": row.columns["positive"]}
     return {"prompt": "", "reference": row.columns.get("text") or ""}
 
 

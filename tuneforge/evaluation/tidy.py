@@ -11,7 +11,7 @@ import numpy as np
 
 from tuneforge.components import Evaluator
 from tuneforge.evaluation.measure import PROMPTED, Cell, Measured, Place
-from tuneforge.evaluation.statistics import Aggregate, Interval, bootstrap, proportion, proportion_difference
+from tuneforge.evaluation.statistics import Aggregate, Floats, Interval, bootstrap, proportion, proportion_difference
 from tuneforge.rows import Metric
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 POOLED = "*"
 """The set of rows that stand for all target sets together."""
-
-
-PAIRS = (("tuned", PROMPTED), ("tuned", "base"))
-"""Differences that a run reports."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +32,16 @@ class Table:
 
 
 def rows(
-    run: Run, measured: Measured, stage: str = "", pairs: Sequence[tuple[str, str]] = PAIRS
+    run: Run, measured: Measured, stage: str = "", pairs: Sequence[tuple[str, str]] | None = None
 ) -> list[dict[str, Any]]:
     """Metric rows in the order of evaluators, sets and metrics.
 
     Each variant has a row with `versus` empty. `pairs` names the differences (`model` minus `versus`, paired by
-    row): tuned against prompted and tuned against base. Where several target sets share an evaluator, further rows
-    with set `*` pool them.
+    row): without them tuned against every other variant, the best prompt first. Where several target sets share an
+    evaluator, further rows with set `*` pool them.
     """
     found = []
+    pairs = _pairs(measured) if pairs is None else pairs
     for table in _tables(measured):
         evaluator = measured.evaluators[table.place.evaluator]
         for metric in evaluator.metrics:
@@ -69,6 +66,11 @@ def rows(
                     }
                 )
     return found
+
+
+def _pairs(measured: Measured) -> list[tuple[str, str]]:
+    others = sorted({v for _, v in measured.cells} - {"tuned"}, key=lambda name: (name != PROMPTED, name))
+    return [("tuned", name) for name in others]
 
 
 def _tables(measured: Measured) -> Iterator[Table]:
@@ -124,11 +126,16 @@ def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:
 
 
 def _is_share(evaluator: Evaluator, metric: Metric, table: Table) -> bool:
-    """Whether the metric is the mean of a statistic that is 0, 1 or (a tie) ½ in every row."""
-    if type(evaluator).aggregate is not Evaluator.aggregate:
+    """Whether the metric is the mean of a statistic of its name that is 0, 1 or (a tie) ½ in every row."""
+    return all(_mean_of_shares(evaluator, metric, cell.stats) for cell in table.cells.values())
+
+
+def _mean_of_shares(evaluator: Evaluator, metric: Metric, stats: Mapping[str, Floats]) -> bool:
+    values = stats.get(metric.name)
+    if values is None or not np.isin(values, (0.0, 0.5, 1.0)).all():
         return False
-    arrays = [cell.stats.get(metric.name) for cell in table.cells.values()]
-    return all(a is not None and bool(np.isin(a, (0.0, 0.5, 1.0)).all()) for a in arrays)
+    mine = type(evaluator).aggregate is not Evaluator.aggregate
+    return not mine or math.isclose(evaluator.aggregate(stats)[metric.name], values.mean())
 
 
 def _finite(value: float) -> float | None:

@@ -165,7 +165,7 @@ def _judge(row: MetricRow, budget: float) -> Judged:
 
 
 def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
-    against = "the base"
+    against = f"the {'' if row['versus'] == 'base' else 'baseline '}{row['versus']}"
     if row["versus"] == "prompted":
         against = f"the best prompt ({prompt})" if prompt else "the best prompt"
     if collapsed:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tuneforge.components import Context
 from tuneforge.errors import DataRefused
 from tuneforge.files import write_text
 from tuneforge.preparation.messages import kind_of
-from tuneforge.rows import Rejected
+from tuneforge.rows import HeldOut, Rejected
 from tuneforge.settings import Run
 
 SHOWN = 3
@@ -27,8 +28,8 @@ def quarantine(rejected: Sequence[Rejected], folder: Path) -> None:
     write_text(path, before + "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def refuse(run: Run, rejected: Sequence[Rejected], total: int) -> None:
-    """DataRefused when more than max_quarantined of the training rows could not become tokens."""
+def refuse(run: Run, rejected: Sequence[Rejected], total: int, what: str = "training rows") -> None:
+    """DataRefused when more than max_quarantined of the rows could not become tokens."""
     if not total or len(rejected) <= run.max_quarantined * total:
         return
     kinds = Counter(kind_of(r.reason) for r in rejected).most_common(SHOWN)
@@ -36,9 +37,23 @@ def refuse(run: Run, rejected: Sequence[Rejected], total: int) -> None:
     long = any(kind == "too long" for kind, _ in kinds)
     hint = "raise batch.max_length, leave them out with +transform=length, or " if long else ""
     raise DataRefused(
-        f"data refused:\n  {len(rejected):,} of {total:,} training rows cannot be used by strategy={run.strategy.name} "
+        f"data refused:\n  {len(rejected):,} of {total:,} {what} cannot be used by strategy={run.strategy.name} "
         f"({share:.1%}, max_quarantined={run.max_quarantined}):\n"
         + "\n".join(f"  {count:,} {kind}" for kind, count in kinds)
         + "".join(f"\n  {r.row.place}: {r.reason}" for r in rejected[:SHOWN])
         + (f"\n  {hint}accept the loss with max_quarantined={share + 0.01:.2f}" if share < 0.99 else "")
     )
+
+
+def held_out(run: Run, sets: Sequence[HeldOut], rejected: Mapping[str, Sequence[Rejected]], context: Context) -> None:
+    """Quarantine, count and say the rows of evaluation sets that cannot be asked; DataRefused where they are many."""
+    for held in sets:
+        place = f"{held.split}.{held.name}"
+        odd = rejected.get(place, ())
+        if not odd:
+            continue
+        quarantine(odd, context.folder)
+        refuse(run, odd, len(held.rows), f"rows of {place}")
+        kinds = Counter(r.reason for r in odd).most_common(SHOWN)
+        said = "; ".join(f"{count:,} x {reason}" for reason, count in kinds)
+        context.note(f"{place}: {len(odd):,} of {len(held.rows):,} rows cannot be asked: {said}", rows=len(odd))

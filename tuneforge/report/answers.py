@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-VARIANTS = ("base", "prompted", "tuned")
+from tuneforge.evaluation.figures import beaten, in_order
+
 MOST = 12
 """Rows per column."""
 
@@ -34,7 +35,7 @@ class Column:
 
 
 def columns(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], role: str) -> list[Column]:
-    """Three columns for the test rows of a role; none where tuned and base were not both scored.
+    """Three columns for the test rows of a role; none where tuned and what it has to beat were not both scored.
 
     Right and wrong where every score is 0 or 1 (or a tie ½); else the rows that gained, that lost, and that are worst.
     """
@@ -44,7 +45,8 @@ def columns(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], ro
         evaluators = [verdict["primary"]["evaluator"]]
     here = [s for s in samples if s.get("role") == role and s.get("split", "test") == "test"]
     for name in [*evaluators, *_evaluators(here)]:
-        scored = [(s, scores) for s in here if (scores := _scores(s, name)) is not None]
+        known = {r["metric"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
+        scored = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
         if scored:
             shares = all(v in (0, 0.5, 1) for _, scores in scored for v in scores.values())
             return _by_right(scored) if shares else _by_gain(scored)
@@ -57,7 +59,7 @@ Scored = Sequence[tuple[Mapping[str, Any], dict[str, float]]]
 def _by_right(scored: Scored) -> list[Column]:
     groups: dict[str, list[Shown]] = {"newly right": [], "newly wrong": [], "still wrong": []}
     for sample, scores in scored:
-        before, after = scores.get("prompted", scores["base"]), scores["tuned"]
+        before, after = scores[beaten(scores)], scores["tuned"]
         kind = "newly right" if after > before else "newly wrong" if after < before else "still wrong"
         if kind != "still wrong" or after < 0.5:
             words = {v: "right" if s == 1 else "wrong" if s == 0 else "tie" for v, s in scores.items()}
@@ -69,7 +71,7 @@ def _by_gain(scored: Scored) -> list[Column]:
     """Scores in bits per byte, lower is better."""
 
     def gain(item: tuple[Mapping[str, Any], dict[str, float]]) -> float:
-        return item[1].get("prompted", item[1]["base"]) - item[1]["tuned"]
+        return item[1][beaten(item[1])] - item[1]["tuned"]
 
     ordered = sorted(scored, key=gain)
     gained, lost = [i for i in ordered[::-1] if gain(i) > 0], [i for i in ordered if gain(i) < 0]
@@ -88,16 +90,17 @@ def _evaluators(samples: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _scores(sample: Mapping[str, Any], evaluator: str) -> dict[str, float] | None:
-    """Variant → score: the statistic named like the evaluator, else bits per byte."""
+def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -> dict[str, float] | None:
+    """Variant → score: the statistic named like the evaluator or one of its metrics, else bits per byte."""
+    names = [f"{evaluator}.{name}" for name in (evaluator, *sorted(metrics))]
     found = {}
     for variant, numbers in (sample.get("scores") or {}).items():
-        score = numbers.get(f"{evaluator}.{evaluator}")
+        score = next((numbers[name] for name in names if name in numbers), None)
         if score is None and numbers.get(f"{evaluator}.bytes"):
             score = numbers[f"{evaluator}.nats"] / numbers[f"{evaluator}.bytes"] / math.log(2)
         if score is not None:
             found[variant] = float(score)
-    return found if {"base", "tuned"} <= set(found) else None
+    return found if "tuned" in found and len(found) > 1 else None
 
 
 def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:
@@ -106,7 +109,7 @@ def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[s
         place=str(sample.get("place") or sample.get("id") or ""),
         prompt=_prompt(sample.get("prompt")),
         reference=str(sample.get("reference") or ""),
-        answers=[(v, str(answers.get(v, "")), right.get(v), words.get(v, "")) for v in VARIANTS if v in words],
+        answers=[(v, str(answers.get(v, "")), right.get(v), words.get(v, "")) for v in in_order(words)],
     )
 
 

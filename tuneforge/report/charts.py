@@ -1,4 +1,4 @@
-"""Geometry of the report's two drawings; the template draws them, so that all text is escaped."""
+"""Geometry of the report's dot plots; the template draws them, so that all text is escaped."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuneforge.evaluation.figures import digits_for, figure, with_interval
+from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, with_interval
 
-VARIANTS = ("base", "prompted", "tuned")
 LEFT, RIGHT = 78.0, 340.0
 """Where the scale of a dot plot begins and ends, in SVG units."""
 STEP = 30
-WIDTH, HEIGHT, MARGIN = 720.0, 220.0, 44.0
-"""Of the training curve."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +79,9 @@ def _panel(
     better = bool(first["higher_is_better"])
     edge = None if budget is None or base is None else base - budget["budget"] * (1 if better else -1)
     scale = _Scale([x for r in values.values() for x in (r["low"], r["value"], r["high"])] + [edge])
-    dots = [_dot(v, values[v], i, scale) for i, v in enumerate(v for v in VARIANTS if v in values)]
+    dots = [_dot(v, values[v], i, scale) for i, v in enumerate(in_order(values))]
     shade = None if edge is None or base is None else _span(scale(edge), scale(base))
-    versus = "prompted" if any(r["versus"] == "prompted" for r in rows) else "base"
+    versus = beaten(r["versus"] for r in rows if r["versus"])
     change = next((r for r in rows if r["versus"] == versus), None)
     return Panel(
         role=role,
@@ -144,65 +141,3 @@ def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
     step = next(s * power for s in (1, 2, 2.5, 5, 10) if s * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A curve as SVG points, its name and its last value."""
-
-    name: str
-    points: str
-    end: tuple[float, float]
-    last: str
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Training and validation loss over optimizer steps."""
-
-    lines: Sequence[Line]
-    x: Sequence[tuple[float, str]]
-    y: Sequence[tuple[float, str]]
-
-
-def curve(log: Sequence[Mapping[str, float]]) -> Curve | None:
-    """The losses in the log; None where there are fewer than two points."""
-    series = {
-        name: [(row["step"], row[column]) for row in log if "step" in row and column in row]
-        for name, column in (("training", "train/loss"), ("validation", "validation/loss"))
-    }
-    points = [p for line in series.values() for p in line]
-    if len(points) < 2:
-        return None
-    steps, losses = [p[0] for p in points], [p[1] for p in points]
-    x_low, x_high = min(steps), max(max(steps), min(steps) + 1)
-    y_low, y_high = min(0.0, min(losses)) if min(losses) < 0.5 * max(losses) else min(losses), max(losses)
-    y_high = y_high if y_high > y_low else y_low + 1
-
-    def place(step: float, loss: float) -> tuple[float, float]:
-        x = MARGIN + (step - x_low) / (x_high - x_low) * (WIDTH - MARGIN - 90)
-        y = HEIGHT - 26 - (loss - y_low) / (y_high - y_low) * (HEIGHT - 40)
-        return round(x, 1), round(y, 1)
-
-    lines = [
-        Line(name, " ".join(f"{x},{y}" for x, y in (place(*p) for p in line)), place(*line[-1]), f"{line[-1][1]:.3f}")
-        for name, line in series.items()
-        if line
-    ]
-    return Curve(
-        _apart(lines),
-        [(place(t, y_low)[0], f"{t:,.0f}") for t in nice_ticks(x_low, x_high)],
-        [(place(x_low, t)[1], f"{t:g}") for t in nice_ticks(y_low, y_high, 4)],
-    )
-
-
-def _apart(lines: list[Line]) -> list[Line]:
-    """Labels at the ends of two curves, at least a line of text apart."""
-    from dataclasses import replace
-
-    if len(lines) == 2 and abs(lines[0].end[1] - lines[1].end[1]) < 28:
-        upper = 0 if lines[0].end[1] <= lines[1].end[1] else 1
-        middle = (lines[0].end[1] + lines[1].end[1]) / 2
-        for i, line in enumerate(lines):
-            lines[i] = replace(line, end=(line.end[0], middle + (-14 if i == upper else 14)))
-    return lines

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuneforge.evaluation.figures import figure, with_interval
+from tuneforge.evaluation.figures import beaten, figure, in_order, with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,23 +14,23 @@ ROLES = ("target", "general", "safety")
 
 
 def result_table(metrics: Mapping[str, Any]) -> Table:
-    """One line per metric and test set: base, prompted, tuned, the paired difference, and what it means."""
+    """One line per metric and test set: base, prompt or rule, tuned, the paired difference, and what it means."""
     from rich.table import Table
     from rich.text import Text
 
     prompt = ((metrics.get("variants") or {}).get("prompted") or {}).get("name")
-    prompted = any(row["model"] == "prompted" for row in metrics["rows"])
+    models = in_order(row["model"] for row in metrics["rows"])
     table = Table(box=None, padding=(0, 3, 0, 0), title=None, header_style="none")
-    shown = ["base", *([f"prompted ({prompt})" if prompt else "prompted"] if prompted else []), "tuned"]
-    difference = f"tuned - {'prompted' if prompted else 'base'}"
+    shown = [f"prompted ({prompt})" if model == "prompted" and prompt else model for model in models]
+    difference = f"tuned - {beaten(models)}"
     for heading in ("Result", "", "", *shown, difference, ""):
         table.add_column(Text(heading, style="bold" if heading == "Result" else ""), no_wrap=True)
-    for line in _lines(metrics, prompted):
+    for line in _lines(metrics, models):
         table.add_row(*(Text(cell) for cell in line))
     return table
 
 
-def _lines(metrics: Mapping[str, Any], prompted: bool) -> list[list[str]]:
+def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]:
     by_set: dict[tuple[str, str, str, str], dict[tuple[str, str], Mapping[str, Any]]] = {}
     for row in metrics["rows"]:
         if row["split"] == "test":
@@ -39,8 +39,8 @@ def _lines(metrics: Mapping[str, Any], prompted: bool) -> list[list[str]]:
     lines = []
     for key in sorted(by_set, key=lambda k: ROLES.index(k[0]) if k[0] in ROLES else len(ROLES)):
         rows = by_set[key]
-        change = rows.get(("tuned", "prompted")) or rows.get(("tuned", "base"))
-        cells = [_cell(rows.get((model, ""))) for model in ("base", *(["prompted"] if prompted else []), "tuned")]
+        change = next((rows[k] for v in (beaten(models), "base") if (k := ("tuned", v)) in rows), None)
+        cells = [_cell(rows.get((model, ""))) for model in models]
         cells[0] = cells[0].split(" [")[0]  # the base's interval is in metrics.json; here it would crowd out the others
         name = f"{key[0]} {'(all)' if key[1] == '*' else key[1]}" if key[1] != key[0] else key[0]
         first = next(iter(rows.values()))

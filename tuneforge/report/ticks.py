@@ -26,9 +26,10 @@ class Tick:
 
 
 def ticks(run: RunFiles) -> list[Tick]:
-    """Mask, stop token, leakage, dropped rows, truncation."""
+    """Mask, stop token (of a model that writes), leakage, dropped rows, truncation."""
     proof = run.audit.get("proof")
-    return [_mask(run, proof), _stop(run, proof), _leakage(run), _dropped(run), _truncated(run, proof)]
+    stop = [_stop(run, proof)] if not proof or proof.get("generates", True) else []
+    return [_mask(run, proof), *stop, _leakage(run), _dropped(run), _truncated(run, proof)]
 
 
 def _mask(run: RunFiles, proof: Mapping[str, Any] | None) -> Tick:
@@ -39,6 +40,8 @@ def _mask(run: RunFiles, proof: Mapping[str, Any] | None) -> Tick:
         return Tick("Mask", "wrong", error) if wrong else unknown
     shown = run.preview[:MOST]
     text = f"loss on {_share(proof.get('loss_share'))} of {_count(proof.get('tokens'))} tokens"
+    if proof.get("unit", "tokens") != "tokens":
+        text = f"loss on {_count(proof.get('loss_tokens'))} {proof['unit']} of {_count(proof.get('tokens'))} tokens"
     if proof.get("mask_from"):
         text += f", told by {proof['mask_from']}"
     checked = proof.get("mask_checked")

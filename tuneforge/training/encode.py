@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tuneforge.components import Context, Strategy
 from tuneforge.conversation import as_messages
@@ -52,6 +52,8 @@ class EncodedSet:
     texts: int = 0
     """Rows that were encoded; one that was cut into chunks counts once."""
     max_length: int = 0
+    cached: bool = False
+    """The rows are views of the cache on disk."""
 
 
 def model_context(config: Mapping[str, Any]) -> int | None:
@@ -85,11 +87,32 @@ def max_length(run: Run, config: Mapping[str, Any]) -> int:
 
 
 def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> EncodedSet:
-    """Every row encoded by the run's strategy, or rejected with a reason; none is truncated."""
-    from tuneforge.training.render import stop_ids
+    """Every row encoded by the run's strategy, or rejected with a reason; none is truncated.
+
+    What was encoded before, by any run, is read from the cache.
+    """
+    from tuneforge.training.token_cache import TokenCache, Watched
 
     rows = run.strategy.examples(rows, context)
     limit = max_length(run, run.model.config())
+    cache, watched = TokenCache(run, rows, tokenizer, context, limit), Watched(context)
+    found = cache.load()
+    if found is None:
+        found = _encoded(run, rows, tokenizer, cast("Context", watched), limit)
+        found = cache.save(found, watched)
+    if found.chunked:
+        context.note(
+            f"{found.chunked:,} texts longer than {limit} tokens were cut into chunks; nothing is lost",
+            chunked=found.chunked,
+        )
+    if found.literal:
+        context.note(f"{found.literal:,} rows spell a control token; it stayed text", literal=found.literal)
+    return found
+
+
+def _encoded(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context, limit: int) -> EncodedSet:
+    from tuneforge.training.render import stop_ids
+
     found = EncodedSet(max_length=limit)
     stops = _Stops(tokenizer, stop_ids(tokenizer))
     literals = chat(tokenizer).literals
@@ -114,13 +137,6 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
         if stop is not None:
             found.stop_trained += 1
             found.stops[stop] += 1
-    if found.chunked:
-        context.note(
-            f"{found.chunked:,} texts longer than {limit} tokens were cut into chunks; nothing is lost",
-            chunked=found.chunked,
-        )
-    if found.literal:
-        context.note(f"{found.literal:,} rows spell a control token; it stayed text", literal=found.literal)
     return found
 
 

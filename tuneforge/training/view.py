@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tuneforge.conversation import classes
 from tuneforge.rows import Encoded, Row
 from tuneforge.training.chat import Chat, chat, common
-from tuneforge.training.collate import IGNORE, parts_of
+from tuneforge.training.collate import IGNORE, parts_of, predicted
 from tuneforge.training.literal import RenderError
 
 if TYPE_CHECKING:
@@ -58,10 +59,21 @@ def bracketed(found: Sequence[Stretch]) -> str:
     return "".join(f"{OPEN}{s.text}{CLOSE}" if s.loss else s.text for s in found)
 
 
-def preview(rows: Sequence[Encoded], sources: Sequence[Row], tokenizer: Tokenizer, n: int) -> list[dict[str, Any]]:
-    """The first rows, one entry per part: place, part, tokens, loss_tokens, text with marks, stretches."""
+def preview(
+    rows: Sequence[Encoded],
+    sources: Sequence[Row],
+    tokenizer: Tokenizer,
+    n: int,
+    items: Callable[[Encoded], int] = predicted,
+) -> list[dict[str, Any]]:
+    """The first rows, one entry per part: place, part, tokens, loss_tokens, text with marks, stretches.
+
+    A row whose tokens have no labels of their own is one entry with its class, tags or texts, and its loss `items`.
+    """
     found = []
     for encoded, source in list(zip(rows, sources, strict=True))[:n]:
+        if not parts_of(encoded):
+            found.append(_unlabelled(encoded, source, tokenizer) | {"loss_tokens": items(encoded)})
         for part in parts_of(encoded):
             labels = encoded.parts[f"{part}.labels" if part else "labels"]
             view = stretches(encoded, tokenizer, part)
@@ -79,6 +91,30 @@ def preview(rows: Sequence[Encoded], sources: Sequence[Row], tokenizer: Tokenize
     return found
 
 
+def _unlabelled(encoded: Encoded, source: Row, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A row of a model with a head: what it is told stands between the marks."""
+    columns = source.columns
+    texts = {name: ids for name, ids in encoded.parts.items() if name.endswith("input_ids")}
+    if "class" in encoded.parts:
+        marks, view = "class", [(f"{columns['text']}  ", False), (", ".join(classes(columns) or ()), True)]
+    elif "tags" in encoded.parts:
+        marks = "tag"
+        pairs = list(zip(columns["tokens"], columns["tags"], strict=True))
+        view = [s for w, t in pairs for s in ((w, False), *([] if t == "O" else [(t, True)]), (" ", False))]
+    else:
+        marks = "loss"
+        view = [(f"{name.partition('.')[0]}: {_decode(tokenizer, ids)}  ", False) for name, ids in texts.items()]
+    return {
+        "place": source.place,
+        "source": source.source,
+        "part": "",
+        "tokens": sum(map(len, texts.values())),
+        "text": "".join(f"{OPEN}{text}{CLOSE}" if told else text for text, told in view),
+        "stretches": [[text, told] for text, told in view],
+        "marks": marks,
+    }
+
+
 def check_mask(
     strategy: Strategy, rows: Sequence[Encoded], sources: Sequence[Row], tokenizer: Tokenizer
 ) -> tuple[list[WrongMask], int]:
@@ -90,6 +126,7 @@ def check_mask(
     around = _around(chat(tokenizer))
     wrong, unknown = [], 0
     for encoded, source in zip(rows, sources, strict=True):
+        unknown += not parts_of(encoded)
         for part in parts_of(encoded):
             texts = strategy.trained_texts(source.columns, part)
             if texts is None:

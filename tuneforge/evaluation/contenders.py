@@ -1,0 +1,65 @@
+"""Who is measured beside the tuned model: the model as found, and what it has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tuneforge.components import LM, Context, Evaluator
+from tuneforge.evaluation.baseline import Choice, check_metric, choose_prompt
+from tuneforge.evaluation.figures import figure
+from tuneforge.evaluation.heads import HeadLM
+from tuneforge.evaluation.lm import HFLM
+from tuneforge.evaluation.naive import Lexicon, Longer, Majority
+from tuneforge.rows import HeldOut, Loaded, Row
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
+
+FRESH = ("sequence_classification", "token_classification", "reward")
+"""Heads whose weights are drawn at random before training: as found, the model has nothing to measure."""
+
+
+def under_test(variant: str, loaded: Loaded, context: Context) -> LM:
+    """The model as its head is asked."""
+    if context.run.strategy.head == "causal_lm":
+        return HFLM(variant, loaded.model, loaded.tokenizer)
+    return HeadLM(variant, loaded, context)
+
+
+def contenders(
+    run: Run,
+    loaded: Loaded,
+    evaluators: Mapping[str, Evaluator],
+    held_out: Sequence[HeldOut],
+    train: Sequence[Row],
+    context: Context,
+) -> tuple[dict[str, LM], Choice]:
+    """Name → who is measured before training, and the one among them that the tuned model has to beat."""
+    head = run.strategy.head
+    if head == "causal_lm":
+        base = HFLM("base", loaded.model, loaded.tokenizer)
+        choice = choose_prompt(run, base, evaluators, held_out, train, context)
+        return {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {}), choice
+    check_metric(run, evaluators)
+    choice = _rule(head, train, context) if head in FRESH else _as_found(head, loaded, context)
+    return {choice.lm.variant: choice.lm}, choice
+
+
+def _rule(head: str, train: Sequence[Row], context: Context) -> Choice:
+    """The rule that needs no model."""
+    if head == "sequence_classification":
+        majority = Majority(train, context.labels)
+        facts = majority.describe(())
+        reason = f"majority: always '{facts['class']}', the class of {figure(facts['share'])} of the training rows"
+        return Choice(majority, majority.variant, reason)
+    if head == "token_classification":
+        lexicon = Lexicon(train)
+        reason = f"lexicon: {len(lexicon.tags):,} known words have their most frequent tag, others '{lexicon.other}'"
+        return Choice(lexicon, lexicon.variant, reason)
+    return Choice(Longer(), "longer", "longer: the longer answer is the better one")
+
+
+def _as_found(head: str, loaded: Loaded, context: Context) -> Choice:
+    how = "with the same pooling" if head == "embedding" else "on the same hidden tokens"
+    return Choice(HeadLM("base", loaded, context), "base", f"the base itself, {how}")

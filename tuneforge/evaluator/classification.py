@@ -1,0 +1,112 @@
+"""How often the predicted classes are the right ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from tuneforge.components import LM, Context, Evaluator
+from tuneforge.conversation import classes
+from tuneforge.errors import ConfigError
+from tuneforge.rows import Metric, Row, Stats
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+BITS = 48
+"""Classes of a row that one statistic holds, as the bits of a whole number that a float keeps exactly."""
+
+
+@dataclass(kw_only=True)
+class Classification(Evaluator):
+    """Accuracy, macro F1 and micro F1 of a classification head, as scikit-learn computes them.
+
+    One class per row: the likeliest one. Rows whose label is a list: every class whose probability is above
+    `threshold`; accuracy then asks for all of a row's classes and no other. A class that neither stands in the rows
+    nor is predicted has no F1; micro F1 of rows with one class is their accuracy.
+    """
+
+    name: ClassVar[str] = "classification"
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy"), Metric("macro_f1"), Metric("micro_f1"))
+    record: ClassVar[str] = "label"
+
+    threshold: float = 0.5
+    """Probability above which a text has a class, where it may have several."""
+
+    def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
+        """`accuracy`, and which class is predicted and which is true: an index, or `predicted.0`, … as bits."""
+        probabilities, true = lm.predict(rows), _matrix(rows, context.labels)
+        if any(isinstance(row.columns["label"], list) for row in rows):
+            predicted = probabilities > self.threshold
+            sides = {"predicted": _packed(predicted), "true": _packed(true)}
+            words = {f"{side}.{i}": word for side, found in sides.items() for i, word in enumerate(found)}
+            right = (predicted == true).all(1)
+        else:
+            words = {"predicted": probabilities.argmax(1), "true": true.argmax(1)}
+            right = words["predicted"] == words["true"]
+        return [
+            {"accuracy": float(right[n]), **{name: float(word[n]) for name, word in words.items()}}
+            for n in range(len(rows))
+        ]
+
+    def aggregate(self, stats: Mapping[str, ndarray]) -> Stats:
+        """From the counts of right, predicted and true rows of each class."""
+        right, predicted, true = _one_each(stats) if "true" in stats else _several_each(stats)
+        both = predicted + true
+        f1 = 2 * right[both > 0] / both[both > 0]
+        return {
+            "accuracy": float(stats["accuracy"].mean()),
+            "macro_f1": float(f1.mean()) if len(f1) else float("nan"),
+            "micro_f1": float(2 * right.sum() / both.sum()) if both.sum() else float("nan"),
+        }
+
+
+Counts = tuple["ndarray", "ndarray", "ndarray"]
+
+
+def _one_each(stats: Mapping[str, ndarray]) -> Counts:
+    """Rows per class that are right, predicted and true, where each row has one class."""
+    import numpy as np
+
+    predicted, true = stats["predicted"].astype(np.int64), stats["true"].astype(np.int64)
+    size = int(max(predicted.max(initial=0), true.max(initial=0))) + 1
+    right, guessed, meant = (np.bincount(x, minlength=size) for x in (true[predicted == true], predicted, true))
+    return right, guessed, meant
+
+
+def _several_each(stats: Mapping[str, ndarray]) -> Counts:
+    """The same from bits."""
+    predicted, true = _unpacked(stats, "predicted"), _unpacked(stats, "true")
+    return (predicted & true).sum(0), predicted.sum(0), true.sum(0)
+
+
+def _matrix(rows: Sequence[Row], labels: Sequence[str]) -> ndarray:
+    """(n, labels) bool: the classes of each row. ConfigError for a class that the model does not have."""
+    import numpy as np
+
+    index = {name: i for i, name in enumerate(labels)}
+    found = np.zeros((len(rows), len(labels)), dtype=bool)
+    for n, row in enumerate(rows):
+        for name in classes(row.columns) or ():
+            if name not in index:
+                raise ConfigError(f"{row.place}: the model has no class '{name}'")
+            found[n, index[name]] = True
+    return found
+
+
+def _packed(found: ndarray) -> list[ndarray]:
+    """(n, labels) bool as float64 arrays (n,) of BITS classes each."""
+    import numpy as np
+
+    blocks = [found[:, i : i + BITS] for i in range(0, found.shape[1], BITS)]
+    return [block @ (2.0 ** np.arange(block.shape[1])) for block in blocks]
+
+
+def _unpacked(stats: Mapping[str, ndarray], side: str) -> ndarray:
+    """What `_packed` made, with classes that nobody has at the end."""
+    import numpy as np
+
+    words = [stats[f"{side}.{i}"] for i in range(sum(name.startswith(f"{side}.") for name in stats))]
+    bits = np.arange(BITS)
+    return np.concatenate([(word.astype(np.int64)[:, None] >> bits) & 1 for word in words], axis=1).astype(bool)

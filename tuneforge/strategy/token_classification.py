@@ -1,0 +1,110 @@
+"""A tag for each word, as in named entity recognition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from tuneforge.components import Context, Step, Strategy
+from tuneforge.conversation import offers
+from tuneforge.rows import Encoded, Loaded, Loss, Rejected, Row
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from tuneforge.rows import Batch
+
+
+@dataclass(kw_only=True)
+class TokenClassification(Strategy):
+    """Each word gets a tag: `B-` begins an entity, `I-` continues it, `O` is outside; other tags are taken as they are.
+
+    A word's tag stands at its first token, and is read from there. The words are joined by spaces and tokenised as
+    any text, so that any fast tokenizer will do. The tags are those of the training rows, sorted.
+    """
+
+    name: ClassVar[str] = "token_classification"
+    record: ClassVar[str] = "tags"
+    head: ClassVar[str] = "token_classification"
+    learning_rate: ClassVar[float] = 5e-5
+    evaluators: ClassVar[tuple[str, ...]] = ("span_f1", "tag_accuracy")
+
+    label_all_tokens: bool = False
+    """Further tokens of a word are trained too; there the tag `B-X` becomes `I-X`."""
+
+    def labels(self, rows: Sequence[Row]) -> Sequence[str]:
+        """The tags of the rows, and those that further tokens need; sorted."""
+        from tuneforge.training.classes import names
+
+        found = {tag for row in rows for tag in row.columns["tags"]}
+        return names(found | {_inside(tag) for tag in found} if self.label_all_tokens else found)
+
+    def fits(self, loaded: Loaded, context: Context) -> Iterable[str]:
+        """Fewer than two tags."""
+        if len(context.labels) < 2:
+            yield f"the training rows have {len(context.labels)} tag ({', '.join(context.labels)}); two are needed"
+
+    def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
+        """Tokens of the joined words, and part `tags`: the index of a tag at the tokens that carry loss, else -100."""
+        from tuneforge.training.classes import unknown
+        from tuneforge.training.literal import RenderError
+        from tuneforge.training.objective import misfit
+        from tuneforge.training.words import encode_words
+
+        index = {name: i for i, name in enumerate(context.labels)}
+        fit = [offers(row.columns, self.record) for row in rows]
+        found = iter(encode_words([row.columns["tokens"] for row, ok in zip(rows, fit, strict=True) if ok], tokenizer))
+        for row, ok in zip(rows, fit, strict=True):
+            if not ok:
+                yield Rejected(row, misfit(row.columns, self.record))
+                continue
+            words = next(found)
+            tags: Sequence[str] = row.columns["tags"]
+            new = next((tag for tag in tags if tag not in index), None)
+            if isinstance(words, RenderError):
+                yield Rejected(row, str(words))
+            elif new is not None:
+                yield Rejected(row, unknown(new, context.labels, "tag"))
+            else:
+                firsts = set(words.first.values())
+                at = [self._at(tags, word, i in firsts) for i, word in enumerate(words.word)]
+                target = [IGNORED if tag is None else index[tag] for tag in at]
+                yield Encoded({"input_ids": words.ids, "tags": target})
+
+    def _at(self, tags: Sequence[str], word: int, first: bool) -> str | None:
+        """The tag that a token of that word is trained on; None: it carries no loss."""
+        if word < 0 or not (first or self.label_all_tokens):
+            return None
+        return tags[word] if first else _inside(tags[word])
+
+    def loss_items(self, encoded: Encoded) -> int:
+        """Tokens with a tag: one a word, unless all are trained."""
+        tags = encoded.parts["tags"]
+        return len(tags) - list(tags).count(IGNORED)
+
+    def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
+        """Cross-entropy summed over the tokens with a tag; how many of them are right is logged."""
+        from torch.nn.functional import cross_entropy
+
+        logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+        tags = batch["tags"]
+        kept = tags != IGNORED
+        logits, target = logits[kept], tags[kept]
+        right = (logits.argmax(-1) == target).sum().float()
+        return Loss(cross_entropy(logits, target, reduction="sum"), kept.sum(), {"accuracy": right})
+
+    def save(self, folder: Path, loaded: Loaded) -> None:
+        """The tags beside an adapter, whose base model does not know them."""
+        from tuneforge.training.classes import save_labels
+
+        save_labels(folder, loaded)
+
+
+IGNORED = -100
+
+
+def _inside(tag: str) -> str:
+    return f"I-{tag[2:]}" if tag.startswith("B-") else tag
