@@ -170,7 +170,7 @@ class Others:
 
     def _start(self, rank: int) -> None:
         reading, writing = os.pipe()
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "TUNEFORGE_READY": str(writing)}
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "TUNEFORGE_READY": str(writing), "PYTHONUNBUFFERED": "1"}
         with self.log(rank).open("wb") as log:
             self.processes.append(
                 subprocess.Popen(
@@ -210,6 +210,7 @@ class Others:
                     process.kill()
                 if not self.over.wait(GRACE):
                     self.give_up(text)
+                    sys.stdout.flush()
                     os._exit(1)
 
     def _blame(self, error: Exception) -> None:

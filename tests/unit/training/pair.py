@@ -1,0 +1,101 @@
+"""One of two processes that train small models together: `python pair.py FOLDER`, its rank in the environment."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+import lightning.pytorch as pl
+from safetensors.torch import save_file
+
+from tests.unit.training import small
+from tuneforge.adapter.lora import Lora
+from tuneforge.errors import Preempted, TuneForgeError
+from tuneforge.strategy.dpo import Dpo
+from tuneforge.training.fit import Fitted, fit
+
+ROWS, STEPS = 44, 12
+CASES = {
+    "sft ddp": {},
+    "sft_lora ddp": {},
+    "dpo_lora ddp": {},
+    "dpo fsdp": {},
+    "sft_lora fsdp": {},
+    "sft fsdp": {},
+    "sft fsdp stopped": {"steps": 5},
+    "sft fsdp stopped too": {"steps": 5},
+    "sft fsdp resumed": {"resume": "sft fsdp stopped"},
+    "sft ddp resumed": {"resume": "sft fsdp stopped too"},
+    "sft ddp other_rows": {},
+    "sft ddp other_model": {},
+}
+"""Name → steps, or the case that it continues. The last two are refused."""
+
+
+def train(name: str, folder: Path, world: int, rank: int = 0, resume: str = "", steps: int = STEPS) -> Fitted | str:
+    """Train one case; 8 rows per step, of which the last of an epoch has 4, in micro-batches of 2."""
+    kind, sharing = name.split(" ")[:2]
+    pairs = kind.startswith("dpo")
+    run = small.settings(
+        strategy=Dpo() if pairs else None,
+        adapter=Lora() if kind.endswith("lora") else None,
+        optimizer__learning_rate=1e-3,
+        batch__size=2,
+        batch__global_size=8,
+        trainer__devices=str(world),
+        trainer__strategy=sharing if world > 1 else "auto",
+        trainer__max_epochs=2,
+        trainer__val_check_interval=4,
+        trainer__gradient_clip_val=0.5,
+        checkpoint__every=5,
+        early_stopping__patience=None,
+        early_stopping__best=False,
+        resume=resume or None,
+    )
+    rows = small.pairs(ROWS) if pairs else small.rows(ROWS)
+    held_out = small.pairs(5, 9) if pairs else small.rows(5, 9)
+    model = small.llama(seed=1 if "other_model" in name and rank else 0)
+    data = small.encoded(rows[:-1] + rows[:1] if "other_rows" in name and rank else rows)
+    context = small.context(run, Path(resume) if resume else folder)
+    try:
+        return fit(run, small.loaded(model), data, small.encoded(held_out), False, context, [Stop(steps)])
+    except Preempted as error:
+        return str(error)
+
+
+class Stop(pl.Callback):
+    """Sends SIGTERM to rank 1, and to no other, after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: object) -> None:
+        if module.tally.step == self.steps < STEPS and trainer.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> None:
+    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+    port, said = int(os.environ["MASTER_PORT"]), {}
+    for i, (name, more) in enumerate(CASES.items()):
+        os.environ |= {"MASTER_PORT": str(port + i), "WORLD_SIZE": "2"}
+        resume = str(folder / more["resume"]) if "resume" in more else ""
+        try:
+            fitted = train(name, folder / name, 2, rank, resume, more.get("steps", STEPS))
+        except TuneForgeError as error:
+            said[name] = str(error)
+            continue
+        if isinstance(fitted, str):
+            said[name] = fitted
+        elif rank == 0:
+            state = {k: v.detach().clone().contiguous() for k, v in fitted.model.state_dict().items()}
+            save_file(state, folder / f"{name}.safetensors")
+            said[name] = {"history": fitted.history, "steps": fitted.steps, "from": fitted.resumed_from}
+    (folder / f"said-{rank}.json").write_text(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()
