@@ -7,7 +7,7 @@ from typing import Any
 
 from tuneforge.evaluation.figures import with_interval
 from tuneforge.files import write_text
-from tuneforge.report import answers, charts, files, ticks
+from tuneforge.report import answers, charts, curves, files, ticks
 
 ROLES = ("target", "general", "safety")
 LONGEST = 2000
@@ -45,7 +45,7 @@ def render(run: files.RunFiles) -> str:
         strips=[(role, found) for role in ROLES if (found := answers.columns(run.samples, run.metrics, role))],
         ticks=ticks.ticks(run),
         commands=commands(run),
-        curve=charts.curve(run.log),
+        plots=curves.plots(run.log),
         numbers=numbers(run),
         sources=run.audit.get("sources") or [],
         transforms=run.audit.get("transforms") or [],

@@ -30,5 +30,6 @@ def margins(head: Module, plain: Linear | None, states: Tensor, targets: Tensor,
 
 
 def _margins(head: Module, states: Tensor, targets: Tensor) -> Tensor:
-    z = head(states).float()
-    return z.gather(1, targets.unsqueeze(1)).sum() - z.mean(1).sum()
+    z: Tensor = head(states).float()
+    total: Tensor = z.gather(1, targets.unsqueeze(1)).sum() - z.mean(1).sum()
+    return total

@@ -77,7 +77,8 @@ def write(folder: Path, files: dict[str, Any]) -> Path:
 
 def whole(folder: Path, text: str = "Reset my VPN") -> Path:
     """A finished run; `text` stands wherever a run holds text from data."""
-    log = "".join(f"{10 * i},{2 / (i + 1):.4f},{2.1 / (i + 1):.4f}\n" for i in range(30))
+    losses = [(10 * i, 2 / (i + 1), max(2.1 / (i + 1), 0.2 + 0.01 * i)) for i in range(30)]
+    log = "".join(f"{s},{t:.4f},{v:.4f},{1e-4 * (1 - s / 300):.3e},{1 + 1 / (s + 1):.3f}\n" for s, t, v in losses)
     proof = {
         "texts": 4559, "rows": 4559, "rejected": 0, "tokens": 1204331, "loss_share": 0.314, "max_length": 1024,
         "stop_token": "<|im_end|>", "stop_trained": 4559, "mask_from": "the template's generation marks",
@@ -111,7 +112,7 @@ def whole(folder: Path, text: str = "Reset my VPN") -> Path:
                 sample(1, "target", 0, 1, text), sample(2, "target", 0, 1), sample(3, "target", 1, 0, text),
                 sample(4, "target", 0, 0, text), sample(5, "general", 1, 0), sample(6, "safety", 1, 1),
             ],
-            "logs/metrics.csv": f"step,train/loss,validation/loss\n{log}",
+            "logs/metrics.csv": f"step,train/loss,validation/loss,learning_rate,grad_norm\n{log}",
             "config.yaml": f"strategy: lora\nname: {text!r}\n",
             "model/config.json": {},
         },

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from tests.unit.report import runs
-from tuneforge.report import charts
+from tuneforge.report import charts, curves
 from tuneforge.report.files import read
 from tuneforge.report.html import write_report
 from tuneforge.report.table import result_table
@@ -66,8 +66,12 @@ def test_the_first_screen(tmp_path: Path) -> None:
              "Stop token", "Leakage", "Dropped rows", "Truncation", "tuneforge --from outputs/")  # fmt: skip
     places = [text.index(phrase) for phrase in order]
     assert places == sorted(places)
-    assert page.tags.count("svg") == 4
-    assert page.tags.count("circle") == 3 + 2 + 2
+    assert page.tags.count("svg") == 3 + 3
+    assert page.tags.count("circle") == 3 + 2 + 2 + 1, "the last marks the lowest validation loss"
+    gap = "lowest validation loss after step 70: train 0.25, validation 0.27, gap +0.02"
+    assert f"{gap}; after step 290: train 0.0667, validation 0.49, gap +0.4233" in text
+    assert "Learning rate" in text
+    assert "Gradient norm before clipping" in text
     assert "2 target rows" in text
     assert "mark" in page.tags
     assert text.count("✓") == 4
@@ -182,10 +186,25 @@ def test_the_table_on_the_terminal() -> None:
     assert lines[4][-1] == "within budget -.05"
 
 
+def test_curves_of_layers_and_of_unfreezing() -> None:
+    log = [{"step": s, "learning_rate": 1e-3, "learning_rate/embeddings": 1e-4, "training_parameters": 10.0 * s}
+           for s in (1.0, 2.0)]  # fmt: skip
+    rates, trained = curves.plots(log)
+    assert [line.name for line in rates.lines] == ["learning rate", "embeddings"]
+    assert [line.last for line in trained.lines] == ["20"]
+    assert curves.plots([{"step": 1.0, "train/loss": 2.0}]) == []
+    (loss,) = curves.plots([{"step": s, "train/loss": 2.0, "validation/loss": 3.0 - s} for s in (1.0, 2.0)])
+    assert loss.words == "lowest validation loss after step 2: train 2, validation 1, gap -1"
+    for plot in (rates, trained, loss):
+        for line in plot.lines:
+            xs, ys = zip(*(map(float, point.split(",")) for point in line.points.split()), strict=True)
+            assert curves.LEFT <= min(xs) < max(xs) <= plot.width - curves.RIGHT + 0.1
+            assert curves.TOP <= min(ys) <= max(ys) <= plot.height - curves.BOTTOM + 0.1
+
+
 def test_scales() -> None:
     assert charts.nice_ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert charts.nice_ticks(1.13, 1.41) == [1.2, 1.3, 1.4]
-    assert charts.curve([{"step": 1.0, "train/loss": 2.0}]) is None
     for panel in charts.panels(runs.metrics()):
         for dot in panel.dots:
             assert dot.low is not None
