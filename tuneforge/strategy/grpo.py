@@ -146,6 +146,11 @@ class Grpo(Strategy):
         if self.scale_rewards is ScaleRewards.batch and device_count(context.run) > 1:
             yield "scale_rewards=batch needs all prompts on one device: set trainer.devices=1 or scale_rewards=group"
 
+    @property
+    def divisible(self) -> bool:
+        """Not where rewards are scaled over a batch, or the loss is a mean over one."""
+        return self.scale_rewards is not ScaleRewards.batch and self.loss_type is not LossType.bnpo
+
     def updates(self) -> int:
         """Optimizer steps on each batch of answers."""
         return self.iterations
