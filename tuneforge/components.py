@@ -205,8 +205,6 @@ class Strategy(Component):
     """Several rows may share one sequence: parts are exactly input_ids and labels."""
     chunked: ClassVar[bool] = False
     """Rows longer than batch.max_length are cut into chunks, not quarantined: every token stands for itself."""
-    divisible: ClassVar[bool] = True
-    """A batch may be cut into smaller forward passes without changing the result: no row's loss sees another row."""
     reference: ClassVar[bool] = False
     """Needs reference log-probabilities."""
     learning_rate: ClassVar[float] = 2e-5
@@ -214,6 +212,11 @@ class Strategy(Component):
     """What `Loss.items` counts, in words: tokens, rows, pairs, …"""
     evaluators: ClassVar[tuple[str, ...]] = ("perplexity",)
     """Evaluators used when the config names none; the first that applies is primary."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether a batch may be cut into smaller forward passes without changing the result."""
+        return True
 
     def labels(self, rows: Sequence[Row]) -> Sequence[str]:
         """Class names in the training rows, sorted; empty for a strategy without classes."""

@@ -132,6 +132,11 @@ class Dpo(Strategy):
                 f" which is known up to a constant only ({', '.join(DIVERGENT)} take it)"
             )
 
+    @property
+    def divisible(self) -> bool:
+        """Not where a loss sorts the pairs of a forward pass."""
+        return not next(self._cut(2), "")
+
     def _cut(self, pieces: int) -> Iterator[str]:
         odd = [name for name in (self.loss_type, *self.also) if name in SORTED]
         if odd and pieces > 1:

@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tuneforge.training.encode import EncodedSet
     from tuneforge.training.loader import Unit
 
+T = TypeVar("T")
 COPIED = 500_000_000
 """Parameters up to which the model is copied to be tried with its adapter and optimizer."""
 QUICK = 0.5
@@ -141,8 +142,8 @@ def trial(run: Run, loaded: Loaded, encoded: EncodedSet, context: Context) -> It
             parameter.grad = None
 
 
-def spread(units: Sequence[Unit], size: int) -> list[Unit]:
-    """`size` units spread over the set: rows of every length."""
+def spread(units: Sequence[T], size: int) -> list[T]:
+    """At most `size` of the units, spread over the set."""
     size = min(size, len(units))
     return [units[k * len(units) // size] for k in range(size)]
 

@@ -72,7 +72,7 @@ def test_every_strategy_is_proved(make_run: Callable[..., Any], loaded: Loaded, 
     proof, encoded, _ = proved(make_run, loaded, strategy=strategy, batch=Batch(packing=packing))
     assert proof.rows == proof.texts == proof.stop_trained == 40
     assert proof.loss_share == (encoded.loss_tokens / encoded.tokens if strategy.unit == "tokens" else 0)
-    assert proof.mask_checked == (0 if isinstance(strategy, Clm) or proof.loss_share > 0.95 else 20)
+    assert proof.mask_checked == (0 if isinstance(strategy, Clm) or proof.loss_share > 0.95 else 40)
     assert proof.stop_token == ("</s>" if isinstance(strategy, Clm) or not template else "<|im_end|>")
     assert proof.packed is strategy.packable
     assert proof.seconds_per_step > 0
@@ -142,7 +142,7 @@ def test_a_planted_wrong_mask_is_refused(make_run: Callable[..., Any], loaded: L
     template = loaded.tokenizer.chat_template
     if not marks:
         loaded.tokenizer.chat_template = template.replace("{% generation %}", "").replace("{% endgeneration %}", "")
-    with pytest.raises(DataRefused, match=r"wrong mask: train.jsonl:1: .*carries.*\d+ of the first 20 rows"):
+    with pytest.raises(DataRefused, match=r"wrong mask: train.jsonl:1: .*carries.*\d+ of 40 rows that were checked"):
         proved(make_run, loaded, strategy=Planted(fault=fault))
 
 
