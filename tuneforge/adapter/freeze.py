@@ -29,14 +29,15 @@ class Freeze(Adapter):
 
     train: list[str] = field(default_factory=list)
     """Names of parameters or modules that train: globs (`*.mlp.*`) or, after `re:`, regular expressions."""
-    last_layers: int = 0
-    """How many of the last layers train, with what stands above them: the last norm and the head."""
+    last_layers: int | None = None
+    """How many of the last layers train, with what stands above them: the last norm and the head; null: 2 where `train`
+    names nothing, else 0."""
 
     def check(self, run: Run) -> Iterable[str]:
         """Something must train, and regular expressions must be some."""
-        if not self.train and not self.last_layers:
+        if not self.train and self.last_layers == 0:
             yield "adapter=freeze: nothing would train; set adapter.train (names or patterns) or adapter.last_layers"
-        if self.last_layers < 0:
+        if self.last_layers is not None and self.last_layers < 0:
             yield f"adapter.last_layers={self.last_layers} must be 0 or more"
         for pattern in self.train:
             if pattern.startswith(REGEX):
@@ -52,11 +53,12 @@ class Freeze(Adapter):
         refuse_quantized(model, self.name)
         names = [name for name, _ in model.named_parameters()]
         chosen = {name for pattern in self.train for name in matching(pattern, names)}
-        if self.last_layers:
+        last = (0 if self.train else 2) if self.last_layers is None else self.last_layers
+        if last:
             groups = by_depth(model)
-            if self.last_layers > len(groups) - 2:
-                raise ConfigError(f"adapter.last_layers={self.last_layers}: the model has {len(groups) - 2} layers")
-            chosen.update(name for group in groups[: self.last_layers + 1] for name in group)
+            if last > len(groups) - 2:
+                raise ConfigError(f"adapter.last_layers={last}: the model has {len(groups) - 2} layers")
+            chosen.update(name for group in groups[: last + 1] for name in group)
             self._say_tied(model, chosen, context)
         train_only(model, sorted(chosen))
         return model

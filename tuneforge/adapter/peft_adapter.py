@@ -101,6 +101,8 @@ def load_peft(model: Module, folder: Path, trainable: bool) -> Module:
             found.load_adapter(str(folder / name), adapter_name=name)
         if below:
             activate(found, [*below, MAIN], trainable)
+    if not trainable:
+        found.requires_grad_(False)  # PEFT leaves virtual tokens and new heads training
     return cast("Module", found)
 
 

@@ -110,7 +110,7 @@ def test_a_folder_that_is_no_model(make_run: Callable[..., Any], tmp_path: Path,
     empty.mkdir()
     assert "has no config.json (it has nothing)" in refused(make_run, path=str(empty))
     (empty / "adapter_config.json").write_text("{}")
-    assert "is an adapter, not a model" in refused(make_run, path=str(empty))
+    assert "is an adapter whose adapter_config.json names no base model" in refused(make_run, path=str(empty))
     (empty / "config.json").write_text("{")
     assert "config.json is not valid JSON" in refused(make_run, path=str(empty))
     (empty / "config.json").write_text("[]")
