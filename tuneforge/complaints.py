@@ -64,6 +64,10 @@ FAMILIAR: Mapping[str, str] = {
     "save_steps": "checkpoint.every",
     "save_total_limit": "checkpoint.keep",
     "eval_steps": "trainer.val_check_interval",
+    "neftune_noise_alpha": "regularization.neftune_alpha",
+    "early_stopping_patience": "early_stopping.patience",
+    "load_best_model_at_end": "early_stopping.best",
+    "label_smoothing_factor": "strategy.label_smoothing",
 }
 """Names from other tools → ours."""
 
