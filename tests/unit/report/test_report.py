@@ -68,8 +68,8 @@ def test_the_first_screen(tmp_path: Path) -> None:
     assert places == sorted(places)
     assert page.tags.count("svg") == 3 + 3
     assert page.tags.count("circle") == 3 + 2 + 2 + 1, "the last marks the lowest validation loss"
-    gap = "lowest validation loss after step 70: train 0.25, validation 0.27, gap +0.02"
-    assert f"{gap}; after step 290: train 0.0667, validation 0.49, gap +0.4233" in text
+    gap = "lowest validation loss after step 70: train 0.3538 over 50 steps, validation 0.27, gap -0.0838"
+    assert f"{gap}; after step 290: train 0.07162 over 50 steps, validation 0.49, gap +0.4184" in text
     assert "Learning rate" in text
     assert "Gradient norm before clipping" in text
     assert "2 target rows" in text
@@ -194,7 +194,9 @@ def test_curves_of_layers_and_of_unfreezing() -> None:
     assert [line.last for line in trained.lines] == ["20"]
     assert curves.plots([{"step": 1.0, "train/loss": 2.0}]) == []
     (loss,) = curves.plots([{"step": s, "train/loss": 2.0, "validation/loss": 3.0 - s} for s in (1.0, 2.0)])
-    assert loss.words == "lowest validation loss after step 2: train 2, validation 1, gap -1"
+    assert loss.words == "lowest validation loss after step 2: train 2 over 2 steps, validation 1, gap -1"
+    (wide,) = curves.plots([{"step": s, "train/loss": 10 / s**3} for s in range(1, 11)])
+    assert [text for _, text in wide.y] == ["0.01", "0.1", "1", "10"]
     for plot in (rates, trained, loss):
         for line in plot.lines:
             xs, ys = zip(*(map(float, point.split(",")) for point in line.points.split()), strict=True)
