@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -53,20 +52,20 @@ def export_all(run: Run, folder: Path, exporters: Mapping[str, Exporter], contex
 def adapted_model(run: Run, folder: Path, context: RunContext) -> Loaded:
     """The run's tuned model with its adapter apart, in float32 and eval mode, with the tokenizer that was saved.
 
-    A model that trained over 4-bit weights is put on the whole weights. ConfigError where the run left no model.
+    Weights in four bits stay what they are: they were trained over. ConfigError where the run left no model.
     """
     from transformers import AutoTokenizer
 
-    from tuneforge.adapter.full import Full
     from tuneforge.model.brought import base_of
 
     saved = folder / "model"
     if not saved.is_dir():
         raise ConfigError(f"export {folder}: the run left no model; continue it with tuneforge resume={folder}")
-    whole = dataclasses.replace(context, run=dataclasses.replace(run, adapter=Full()))
-    loaded = base_of(run).load(run.strategy.head, whole)
-    model: Any = run.adapter.load(loaded.model.float(), saved, trainable=False)
-    return Loaded(model.float().eval(), AutoTokenizer.from_pretrained(str(saved)))
+    base: Any = base_of(run).load(run.strategy.head, context).model
+    quantised = bool(getattr(base, "is_quantized", False))
+    model: Any = run.adapter.load(base if quantised else base.float(), saved, trainable=False)
+    whole = model if quantised else model.float()
+    return Loaded(whole.eval(), AutoTokenizer.from_pretrained(str(saved)))
 
 
 def _merged(run: Run, adapted: Loaded, context: RunContext) -> Loaded:

@@ -59,6 +59,7 @@ COLUMNS: dict[str, Any] = {
     "preference": lambda i: {
         "prompt": words(4 + i % 3, i), "chosen": words(3 + i % 4, i + 1), "rejected": words(2 + i % 3, i + 5)
     },
+    "prompt": lambda i: {"prompt": words(4 + i % 3, i), "completion": words(3, i + 1)},
     "unpaired": lambda i: {"prompt": words(4, i), "completion": words(3 + i % 4, i + 1), "label": i % 2 == 0},
     "label": lambda i: {"text": words(5 + i % 4, i), "label": ("network", "dog", "park")[i % 3]},
     "tags": lambda i: {
@@ -97,7 +98,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     home = tmp_path_factory.mktemp("models")
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
     for suffix, dropout in (("", 0.1), ("-still", 0.0)):
-        make_llama(len(tokenizer), attention_dropout=dropout).save_pretrained(home / f"llama{suffix}")
+        make_llama(len(tokenizer), attention_dropout=dropout, classifier_dropout=dropout).save_pretrained(
+            home / f"llama{suffix}"
+        )
         torch.manual_seed(0)
         more = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=256, pad_token_id=0, **sizes, **more)
@@ -180,7 +183,7 @@ def outputs(model: Any) -> Any:
 ADAPTER_NEEDS: dict[str, dict[str, Any]] = {"freeze": {"last_layers": 1}}
 VIRTUAL = ("prefix", "prompt", "ptuning")
 REFUSED: set[tuple[str, str]] = {(name, adapter) for name in ("contrastive", "mlm") for adapter in VIRTUAL}
-REFUSED |= {("reward", "prompt"), ("reward", "ptuning")}
+REFUSED |= set(itertools.product(("reward", "classification", "token_classification"), ("prompt", "ptuning")))
 """Pairs that are impossible; every other pair trains."""
 
 

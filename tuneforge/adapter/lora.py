@@ -110,7 +110,7 @@ class Lora(PeftAdapter):
             r=self.r,
             lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=targets if layers else list(self.targets) or "all-linear",
+            target_modules=targets,
             layers_to_transform=layers,
             rank_pattern=dict(self.rank_pattern),
             alpha_pattern=dict(self.alpha_pattern),

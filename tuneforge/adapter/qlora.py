@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 
+HEADS = ("lm_head", "embed_out", "score", "classifier")
+"""Heads stay whole: a new one trains, and transformers leaves out only some by itself."""
+
+
 class Bits(StrEnum):
     """The 4-bit type of the frozen weights."""
 
@@ -70,6 +74,7 @@ class Qlora(Lora):
             kind = "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
         return BitsAndBytesConfig(
             load_in_4bit=True,
+            llm_int8_skip_modules=list(HEADS),
             bnb_4bit_quant_type=self.bits.value,
             bnb_4bit_use_double_quant=self.double_quantization,
             bnb_4bit_compute_dtype=getattr(torch, kind),

@@ -86,6 +86,16 @@ def test_an_adapter_on_a_tied_head_unties_it(tuned: Any, capsys: pytest.CaptureF
     assert "head is untied" in capsys.readouterr().out
 
 
+def test_four_bits_are_merged_as_what_they_stand_for(tuned: Any) -> None:
+    pytest.importorskip("bitsandbytes", reason="pip install 'tuneforge[quantization]'")
+    folder = tuned("adapter=qlora")
+    run = saved.load(folder)
+    want = logits(adapted_model(run, folder, RunContext(run, folder)).model)
+    assert main(["export", str(folder), "exporter=merged", "exporter.merged.dtype=float32"]) == 0
+    stock = AutoModelForCausalLM.from_pretrained(folder / "export" / "merged")
+    assert (logits(stock) - want).abs().max() < 1e-4
+
+
 def test_bfloat16_is_the_default_and_within_its_tolerance(tuned: Any) -> None:
     folder = tuned("adapter=lora")
     assert main(["export", str(folder)]) == 0
