@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
     from tuneforge.training.literal import RenderError
+    from tuneforge.training.render import Answered
 
 BALANCED = 4 / 3
 """Weight of desirable over undesirable rows, or its inverse, up to which the paper found no harm."""
@@ -37,8 +38,8 @@ class Kto(Strategy):
     Rows are `prompt`, `completion` and a true or false `label`; a preference pair becomes two of them. Rewards
     are compared with the mean over the optimizer step, all its micro-batches and devices, of how much
     likelier than the reference the policy finds answers to other prompts (the paper's KL term; TRL takes
-    the mean over each micro-batch). For that each row carries the answer of the row before it that
-    has another prompt, cut at batch.max_length.
+    the mean over each micro-batch). For that each row carries the nearest answer before it in the data that
+    belongs to another prompt and fits within batch.max_length.
     """
 
     name: ClassVar[str] = "kto"
@@ -66,13 +67,13 @@ class Kto(Strategy):
                 yield f"strategy.{name}={getattr(self, name)} must be 0 or more"
 
     def examples(self, rows: Sequence[Row], context: Context) -> Sequence[Row]:
-        """Each pair as two rows, each row with another prompt's answer as `mismatched`; counts are said."""
+        """Each pair as two rows; how many, and an imbalance, are said."""
         found = [single for row in rows for single in _singles(row)]
         if len(found) > len(rows):
             pairs = len(found) - len(rows)
             context.note(f"{pairs:,} preference pairs became {2 * pairs:,} rows with a label", pairs=pairs)
         self._say_balance(found, context)
-        return [replace(r, columns={**r.columns, "mismatched": _other(found, at)}) for at, r in enumerate(found)]
+        return found
 
     def _say_balance(self, rows: Sequence[Row], context: Context) -> None:
         good = sum(row.columns.get("label") is True for row in rows)
@@ -103,18 +104,15 @@ class Kto(Strategy):
         from tuneforge.training.render import answers
 
         rows = answers(columns, tokenizer, "completion")
-        others = answers(columns, tokenizer, "mismatched") if limit else rows
         found: list[Encoded | RenderError] = []
-        for row, other, source in zip(rows, others, columns, strict=True):
+        for at, (row, source) in enumerate(zip(rows, columns, strict=True)):
             if isinstance(row, RenderError):
                 found.append(row)
                 continue
-            if isinstance(other, RenderError):
-                found.append(other)
-                continue
             parts = answered(row.ids, row.cut)
             if limit:
-                parts |= answered(other.ids[:limit], other.cut, "kl.")
+                other = _other(rows, columns, at, limit - row.cut)
+                parts |= answered(row.ids[: row.cut] + other, row.cut, "kl.")
             found.append(Encoded(parts, {"desirable": float(source["label"])}))
         return found
 
@@ -175,9 +173,17 @@ def _singles(row: Row) -> list[Row]:
     ]
 
 
-def _other(rows: Sequence[Row], at: int) -> Any:
-    """The completion of the nearest row before, around the end, that has another prompt; else of the one before."""
-    prompt = rows[at].columns.get("prompt")
-    behind = (rows[at - n].columns for n in range(1, len(rows)))
-    before = rows[at - 1].columns
-    return next((c for c in behind if c.get("prompt") != prompt), before).get("completion")
+def _other(
+    rows: Sequence[Answered | RenderError], columns: Sequence[Mapping[str, Any]], at: int, room: int
+) -> list[int]:
+    """Tokens of the nearest answer before, around the end, that is to another prompt and fits; else of its own."""
+    from tuneforge.training.literal import RenderError
+
+    for n in range(1, len(rows)):
+        other = rows[at - n]
+        if isinstance(other, RenderError) or len(other.ids) - other.cut > room:
+            continue
+        if columns[at - n]["prompt"] != columns[at]["prompt"]:
+            return other.ids[other.cut :]
+    own = rows[at]
+    return [] if isinstance(own, RenderError) else own.ids[own.cut :]

@@ -198,11 +198,13 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             with trainer.precision_plugin.val_step_context():
                 return self.module.inside(self.module.step.as_reference, batch, part)
 
-        known = reference.Known(feed, cache)
+        used = self.loader.used() if feed is self.feeds[0] else range(len(feed.rows))
+        known = reference.Known(feed, cache, used)
         if known.missing:
             mine = share(known.missing)
             rows = [feed.rows[i] for i in mine]
-            found = reference.precompute(rows, self.run.batch.size, collate, by, self.module.model)
+            parts = self.run.strategy.referenced
+            found = reference.precompute(rows, self.run.batch.size, collate, by, self.module.model, parts)
             for at, row in self.context.progress(found, "reference"):
                 if self.interrupts.requested is not None and trainer.world_size == 1:
                     cache.write()

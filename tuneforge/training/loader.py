@@ -72,6 +72,11 @@ class WindowLoader:
         """Windows yielded since the run began."""
         return self.epoch * len(self) + self.window
 
+    def used(self) -> list[int]:
+        """Rows that the run comes to: all of them, unless it ends within its first epoch."""
+        order = self.order(0) if self.total < len(self) else range(len(self.units))
+        return sorted({row for i in order[: self.total * self.per_window] for row in self.units[i]})
+
     def __len__(self) -> int:
         return math.ceil(len(self.units) / self.per_window)
 

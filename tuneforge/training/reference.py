@@ -33,34 +33,44 @@ def key(part: str) -> str:
 
 
 def precompute(
-    rows: Sequence[Encoded], size: int, collate: Callable[[Sequence[Encoded]], Batch], by: LogProbs, model: Module
+    rows: Sequence[Encoded],
+    size: int,
+    collate: Callable[[Sequence[Encoded]], Batch],
+    by: LogProbs,
+    model: Module,
+    parts: Callable[[Encoded], Sequence[str]] = parts_of,
 ) -> Iterator[tuple[int, Encoded]]:
     """(index, row with `reference.*` in its extras) for every row; longest first, `size` rows at a time.
 
     Runs the model as it is now: call it before the first step.
     """
-    order = sorted(range(len(rows)), key=lambda i: -sum(map(len, rows[i].parts.values())))
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        with evaluating(model), torch.no_grad():
-            batch = collate([rows[i] for i in chosen])
-            found = {key(p): by(batch, p).tolist() for p in parts_of(rows[chosen[0]])}
-        for at, i in enumerate(chosen):
-            yield i, rows[i]._replace(extras={**rows[i].extras, **{k: v[at] for k, v in found.items()}})
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for i in sorted(range(len(rows)), key=lambda i: -sum(map(len, rows[i].parts.values()))):
+        alike.setdefault(tuple(parts(rows[i])), []).append(i)
+    for names, order in alike.items():
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            with evaluating(model), torch.no_grad():
+                batch = collate([rows[i] for i in chosen])
+                found = {key(p): by(batch, p).tolist() for p in names}
+            for at, i in enumerate(chosen):
+                yield i, rows[i]._replace(extras={**rows[i].extras, **{k: v[at] for k, v in found.items()}})
 
 
 class Known:
     """The references of one set: what the cache knew, what was computed, and finally all of them in the rows."""
 
-    def __init__(self, feed: Feed, cache: ReferenceCache) -> None:
+    def __init__(self, feed: Feed, cache: ReferenceCache, used: Sequence[int]) -> None:
+        """`used` are the rows of the feed that this run will come to."""
         self.feed, self.cache = feed, cache
         self.start = time.monotonic()
-        self.keys = [{part: row_key(row, part) for part in parts_of(row)} for row in feed.rows]
+        rows, parts = feed.rows, feed.strategy.referenced
+        self.keys = {i: {part: row_key(rows[i], part) for part in parts(rows[i])} for i in used}
         self.new: dict[bytes, float] = {}
-        mine = {k: cache.values[k] for keys in self.keys for k in keys.values() if k in cache.values}
+        mine = {k: cache.values[k] for keys in self.keys.values() for k in keys.values() if k in cache.values}
         # Machines without a common disk know different rows, and must agree on what is missing.
         self.values = {k: v for theirs in world.from_all(mine) for k, v in theirs.items()}
-        self.missing = [i for i, keys in enumerate(self.keys) if any(k not in self.values for k in keys.values())]
+        self.missing = [i for i, keys in self.keys.items() if any(k not in self.values for k in keys.values())]
 
     def add(self, index: int, row: Encoded) -> None:
         """Take what `precompute` found for a row. TuneForgeError where it is no number."""
@@ -81,7 +91,7 @@ class Known:
 
     def place(self) -> str:
         """Put every reference into the extras of its row; what was done, in words."""
-        for i, keys in enumerate(self.keys):
+        for i, keys in self.keys.items():
             row = self.feed.rows[i]
             extras = {key(part): self.values[name] for part, name in keys.items()}
             self.feed.rows[i] = row._replace(extras={**row.extras, **extras})

@@ -152,3 +152,10 @@ def test_kto_s_mean_is_one_over_the_whole_step(tmp_path: Path) -> None:
         one, other = ([line.get(name, 0.0) for line in history] for history in found)
         assert one == pytest.approx(other, abs=2e-5), name
     assert max(line["kl"] for line in found[0]) > 0.01
+
+
+def test_only_rows_that_the_run_comes_to_are_computed(tmp_path: Path) -> None:
+    _, said = train(tmp_path / "a", tmp_path / "cache", trainer__max_steps=2)
+    assert said[0].startswith("references of 8 rows")
+    _, said = train(tmp_path / "a", tmp_path / "cache", trainer__max_steps=6, resume=str(tmp_path / "a"))
+    assert said[0].startswith("references of 12 rows before the first step: 4 computed")
