@@ -50,11 +50,16 @@ class Distill(Sft):
     """Share of the loss that is the ordinary cross-entropy with the row's own tokens; 0: the teacher alone."""
 
     def check(self, run: Run) -> Iterable[str]:
-        """No teacher, and fields out of range."""
+        """No teacher, fields out of range, and fields that nothing would look at."""
+        yield from super().check(run)
         if not self.teacher:
             yield "strategy.teacher is empty: name the larger model (a folder, a run, a hub name or an installed model)"
         if self.divergence is Divergence.jsd and not 0 < self.beta < 1:
             yield f"strategy.beta={self.beta} must be between 0 and 1; its ends are forward_kl and reverse_kl"
+        if self.divergence is not Divergence.jsd and self.beta != type(self).beta:
+            yield f"strategy.beta={self.beta} has no meaning for divergence={self.divergence}; set divergence=jsd"
+        if self.label_smoothing and not self.hard_weight:
+            yield f"strategy.label_smoothing={self.label_smoothing} has no meaning for hard_weight=0: no label is used"
         if self.temperature <= 0:
             yield f"strategy.temperature={self.temperature} must be above 0"
         if not 0 <= self.hard_weight < 1:
@@ -71,7 +76,8 @@ class Distill(Sft):
         """The divergence in nats, mixed with the cross-entropy by `hard_weight`, summed over labelled tokens."""
         from tuneforge.training.distillation import Measure, compare
 
-        measure = Measure(_weight(self.divergence, self.beta), self.temperature, self.hard_weight > 0)
+        smoothing = self.label_smoothing if self.hard_weight else None
+        measure = Measure(_weight(self.divergence, self.beta), self.temperature, smoothing)
         apart, hard, items = compare(model, step.frozen(self.teacher).model, batch, step, measure)
         total = (1 - self.hard_weight) * apart
         logs = {"divergence": apart.detach()}

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import torch
 from torch import Tensor
 from torch.nn import Module
+from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from tuneforge.errors import ConfigError
@@ -29,11 +30,11 @@ Head = Callable[[Tensor], Tensor]
 
 
 class Measure(NamedTuple):
-    """What is measured: the teacher's weight in the mixture, the temperature, and whether cross-entropy as well."""
+    """The teacher's weight in the mixture, the temperature, and the cross-entropy's label smoothing; None: without it."""
 
     beta: float
     temperature: float
-    hard: bool
+    smoothing: float | None
 
 
 def compare(
@@ -85,10 +86,9 @@ def _sums(student: Tensor, teacher: Tensor, targets: Tensor, measure: Measure) -
     t = measure.temperature
     ours = (student / t).log_softmax(-1)
     apart = divergence(ours, (teacher / t).log_softmax(-1), measure.beta) * t**2
-    if not measure.hard:
+    if measure.smoothing is None:
         return torch.stack([apart, torch.zeros_like(apart)])
-    plain = ours if t == 1 else student.log_softmax(-1)
-    return torch.stack([apart, -plain.gather(1, targets.unsqueeze(1)).sum()])
+    return torch.stack([apart, cross_entropy(student, targets, reduction="sum", label_smoothing=measure.smoothing)])
 
 
 _PARTS: WeakKeyDictionary[Module, Any] = WeakKeyDictionary()

@@ -125,7 +125,22 @@ def opt() -> Any:
     )  # fmt: skip
 
 
+def test_the_cross_entropy_is_smoothed_as_that_of_sft(tmp_path: Path) -> None:
+    from tuneforge.strategy.sft import Sft
+
+    model, batch = small.llama(vocabulary=100), collate(small.rows(5), 0)
+    strategy = Distill(teacher=saved(tmp_path / "t", model), hard_weight=0.5, label_smoothing=0.1)
+    found = strategy.loss(model, batch, step(strategy, tmp_path, model)).logs["cross_entropy"]
+    wanted = Sft(label_smoothing=0.1).loss(model, batch, step(strategy, tmp_path, model)).total
+    assert float(found) == pytest.approx(wanted.item(), rel=1e-5)
+
+
 def test_fields_that_make_no_sense_are_refused() -> None:
+    idle = Distill(teacher="t", beta=0.3, label_smoothing=0.1)
+    assert list(idle.check(None)) == [  # type: ignore[arg-type]
+        "strategy.beta=0.3 has no meaning for divergence=forward_kl; set divergence=jsd",
+        "strategy.label_smoothing=0.1 has no meaning for hard_weight=0: no label is used",
+    ]
     wrong = Distill(divergence=Divergence.jsd, beta=1.0, temperature=0.0, hard_weight=1.0)
     assert list(wrong.check(None)) == [  # type: ignore[arg-type]
         "strategy.teacher is empty: name the larger model (a folder, a run, a hub name or an installed model)",
