@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from tuneforge.adapter.peft_adapter import PeftAdapter
 from tuneforge.errors import ConfigError
@@ -65,7 +65,12 @@ class PromptLearning(PeftAdapter):
                 f"{folder}: PEFT saves the virtual tokens of adapter={self.name}, not the network that makes them,"
                 " so it cannot train on; it can be evaluated, or trained anew"
             )
-        return super().load(model, folder, trainable)
+        found: Any = super().load(model, folder, trainable=False)
+        if trainable:  # PEFT refuses to load virtual tokens to train on, for the sake of those that a network makes
+            found.active_peft_config.inference_mode = False
+            for name, parameter in found.named_parameters():
+                parameter.requires_grad = "prompt_encoder." in name or ".modules_to_save." in name
+        return cast("Module", found)
 
     def reparameterised(self) -> bool:
         """Whether the virtual tokens come out of a network that is left behind when they are saved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,20 +19,22 @@ def save_whole(model: Module, folder: Path) -> None:
 
 def load_whole(model: Any, folder: Path) -> Module:
     """The weights in `folder` put into this model. ConfigError where they are another model's."""
-    saved, report = type(model).from_pretrained(
-        folder,
-        dtype=next(model.parameters()).dtype,
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    odd = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     try:
+        saved, report = type(model).from_pretrained(
+            folder,
+            config=copy.deepcopy(model.config),  # the folder's own may make a model of any size
+            dtype=next(model.parameters()).dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        odd = sorted({*report["missing_keys"], *report["unexpected_keys"]})
         if odd:
             raise RuntimeError(f"{len(odd)} weights do not fit, as {odd[0]}")
         model.load_state_dict(saved.state_dict())
     except RuntimeError as error:
-        raise ConfigError(f"{folder}: these are not weights of this {type(model).__name__}: {error}") from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{folder}: these are not weights of this {type(model).__name__}: {reason}") from error
     found: Module = model
     return found
 

@@ -26,7 +26,7 @@ def test_groups_go_down_from_the_head(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("until", "expected"),
-    [(0.5, [1, 1, 2, 3, 3, 3, 3, 3, 3, 3]), (1.0, [1, 1, 1, 1, 2, 2, 2, 3, 3, 3]), (0.01, [1] + [3] * 9)],
+    [(0.5, [1, 1, 2, 2, 3, 3, 3, 3, 3, 3]), (1.0, [1, 1, 1, 1, 2, 2, 2, 3, 3, 3]), (0.01, [1] + [3] * 9)],
 )
 def test_schedule(until: float, expected: list[int]) -> None:
     adapter = GradualUnfreezing(until=until)
