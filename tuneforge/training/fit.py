@@ -23,6 +23,7 @@ from tuneforge.training.feed import Feed
 from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
 from tuneforge.training.loader import Order, WindowLoader
 from tuneforge.training.memory import Watch
+from tuneforge.training.loggers import saved_config
 from tuneforge.training.module import TrainingModule
 from tuneforge.training.neftune import noisy_embeddings
 from tuneforge.training.optimise import accumulation, device_choice, planned_steps
@@ -111,13 +112,16 @@ def fit(
         leaving.enter_context(checkpointed(model, run.batch.gradient_checkpointing))
         micro = world.from_first(micro or run.batch.micro)
         loader = _loader(run, feeds[0], total, here, order, micro, grouped)
-        if saved is not None:
+        if saved is None:
+            for logger in trainer.loggers:
+                logger.log_hyperparams(saved_config(context.folder))
+        else:
             loader.load_state_dict(saved.state["loader"])
             _continue_logs(trainer, saved.step)
         watch = Watch()
-        trainer.callbacks += [watch, *([Compiling(context)] if run.trainer.compile else [])]
+        trainer.callbacks.append(watch)
         keeper = Housekeeping(run, context, module, loader, feeds, store, interrupts, saved)
-        trainer.callbacks.append(keeper)
+        trainer.callbacks += [keeper, *([Compiling(context)] if run.trainer.compile else [])]
         trainer.fit_loop.epoch_progress.current.processed = loader.epoch
         trainer.fit_loop.epoch_progress.current.completed = loader.epoch
         _run(trainer, module, loader, keeper)

@@ -16,7 +16,7 @@ from tuneforge.errors import ConfigError
 def checkpointed(model: Module, on: bool) -> Iterator[None]:
     """The model with gradient checkpointing on or off inside the block; as it was afterwards.
 
-    Gradients are the same to the last bit. ConfigError for a model that cannot.
+    Gradients are the same. ConfigError for a model that cannot.
     """
     base: Any = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
     before = bool(getattr(base, "is_activation_checkpointing", False))
