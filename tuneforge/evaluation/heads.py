@@ -59,7 +59,7 @@ class HeadLM(Unable):
         return self._in_order((wide.sigmoid() if several else wide.softmax(1)).numpy())
 
     def tag(self, rows: Sequence[Row]) -> list[list[str]]:
-        """A tag per word, read at its first token."""
+        """A tag per word, read at the token where it was trained."""
         from tuneforge.training.literal import RenderError
         from tuneforge.training.words import encode_words
 
@@ -71,9 +71,10 @@ class HeadLM(Unable):
                 raise TuneForgeError(f"{self.variant}: {row.place}: {found}")
             words.append(found)
         best = self._rowwise([w.ids for w in words], lambda b: [x.argmax(-1).numpy() for x in self._trimmed(b)])
+        places = [w.at(getattr(self.strategy, "read", "first")) for w in words]
         return [
-            [self.names[best[n][w.first[i]]] for i in range(len(row.columns["tokens"]))]
-            for n, (row, w) in enumerate(zip(rows, words, strict=True))
+            [self.names[best[n][at[i]]] for i in range(len(row.columns["tokens"]))]
+            for n, (row, at) in enumerate(zip(rows, places, strict=True))
         ]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

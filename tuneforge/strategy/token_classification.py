@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,14 +17,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.rows import Batch
+    from tuneforge.settings import Run
+
+
+class Read(StrEnum):
+    """Which token of a word stands for it."""
+
+    first = "first"
+    last = "last"
 
 
 @dataclass(kw_only=True)
 class TokenClassification(Strategy):
     """Each word gets a tag: `B-` begins an entity, `I-` continues it, `O` is outside; other tags are taken as they are.
 
-    A word's tag stands at its first token, and is read from there. The words are joined by spaces and tokenised as
-    any text, so that any fast tokenizer will do. The tags are those of the training rows, sorted.
+    A word's tag stands at its first token, and is read from there; in a causal model, whose first token has not seen
+    the others, better at its last. The words are joined by spaces and tokenised as any text, so that any fast
+    tokenizer will do. The tags are those of the training rows, sorted.
     """
 
     name: ClassVar[str] = "token_classification"
@@ -32,8 +42,15 @@ class TokenClassification(Strategy):
     learning_rate: ClassVar[float] = 5e-5
     evaluators: ClassVar[tuple[str, ...]] = ("span_f1", "tag_accuracy")
 
+    read: Read = Read.first
+    """Token of a word that has its tag: first, as stock pipelines read it, or last, better in causal models."""
     label_all_tokens: bool = False
     """Further tokens of a word are trained too; there the tag `B-X` becomes `I-X`."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """Two ways of placing a tag at once."""
+        if self.read is Read.last and self.label_all_tokens:
+            yield "strategy.read=last goes without strategy.label_all_tokens"
 
     def labels(self, rows: Sequence[Row]) -> Sequence[str]:
         """The tags of the rows, and those that further tokens need; sorted."""
@@ -69,16 +86,16 @@ class TokenClassification(Strategy):
             elif new is not None:
                 yield Rejected(row, unknown(new, context.labels, "tag"))
             else:
-                firsts = set(words.first.values())
-                at = [self._at(tags, word, i in firsts) for i, word in enumerate(words.word)]
+                read = set(words.at(self.read).values())
+                at = [self._at(tags, word, i in read) for i, word in enumerate(words.word)]
                 target = [IGNORED if tag is None else index[tag] for tag in at]
                 yield Encoded({"input_ids": words.ids, "tags": target})
 
-    def _at(self, tags: Sequence[str], word: int, first: bool) -> str | None:
+    def _at(self, tags: Sequence[str], word: int, read: bool) -> str | None:
         """The tag that a token of that word is trained on; None: it carries no loss."""
-        if word < 0 or not (first or self.label_all_tokens):
+        if word < 0 or not (read or self.label_all_tokens):
             return None
-        return tags[word] if first else _inside(tags[word])
+        return tags[word] if read else _inside(tags[word])
 
     def loss_items(self, encoded: Encoded) -> int:
         """Tokens with a tag: one a word, unless all are trained."""

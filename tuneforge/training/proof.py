@@ -29,7 +29,7 @@ MASKS = {
     "completion": "where the tokens of prompt and completion diverge from the prompt's",
     "preference": "where the tokens of prompt and answer diverge from the prompt's",
     "label": "the class of the text",
-    "tags": "the first token of each word, unless all are trained",
+    "tags": "one token of each word, unless all are trained",
     "pair": "which texts belong together",
     "prompt": "what the model itself answers",
 }

@@ -27,6 +27,15 @@ class Words(NamedTuple):
         """Word → position of its first token."""
         return {word: at for at, word in reversed(list(enumerate(self.word))) if word != NO_WORD}
 
+    @property
+    def last(self) -> dict[int, int]:
+        """Word → position of its last token."""
+        return {word: at for at, word in enumerate(self.word) if word != NO_WORD}
+
+    def at(self, read: str) -> dict[int, int]:
+        """Word → position of its `first` or `last` token."""
+        return self.last if read == "last" else self.first
+
 
 def encode_words(rows: Sequence[Sequence[str]], tokenizer: Tokenizer) -> list[Words | RenderError]:
     """The words of each row joined by spaces, as the tokenizer reads any text; a token belongs to the word it ends in.

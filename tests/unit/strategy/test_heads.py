@@ -13,7 +13,7 @@ from tests.unit.evaluation.subjects import tokenizer as byte_tokenizer
 from tuneforge.model.tiny import FOLDER
 from tuneforge.rows import Encoded, Rejected
 from tuneforge.strategy.classification import Classification
-from tuneforge.strategy.token_classification import TokenClassification
+from tuneforge.strategy.token_classification import Read, TokenClassification
 from tuneforge.training.classes import counted, names, orphans, warnings
 from tuneforge.training.words import NO_WORD, Words, encode_words
 
@@ -96,6 +96,18 @@ def test_tags_stand_at_the_first_token_of_each_word() -> None:
     assert TokenClassification().loss_items(everywhere) == sum(w != NO_WORD for w in words.word)
 
 
+def test_tags_may_stand_at_the_last_token() -> None:
+    rows = tagged_rows([["B-x", "O"]], [["Empire", "tall"]])
+    found = encoded(TokenClassification(read=Read.last), rows, ["B-x", "O"])[0]
+    words = encode_words([["Empire", "tall"]], tiny())[0]
+    assert isinstance(found, Encoded)
+    assert isinstance(words, Words)
+    assert [at for at, tag in enumerate(found.parts["tags"]) if tag != -100] == [words.last[0], words.last[1]]
+    assert words.last != words.first
+    both = TokenClassification(read=Read.last, label_all_tokens=True)
+    assert list(both.check(settings([]).run)) == ["strategy.read=last goes without strategy.label_all_tokens"]
+
+
 def test_further_tokens_bring_their_tags_along() -> None:
     rows = tagged_rows([["B-x", "O"]])
     assert TokenClassification().labels(rows) == ["B-x", "O"]
@@ -159,6 +171,4 @@ def test_invalid_bio_is_counted() -> None:
     assert orphans(["I-x", "B-x", "I-x", "I-y", "O", "I-x"]) == 3
     assert orphans(["NOUN", "VERB"]) == 0
     rows = tagged_rows([["O", "I-x"], ["B-x", "I-x"]])
-    assert list(warnings(rows, "tags"))[0].startswith(
-        "1 tags of 1 training rows continue an entity that does not begin"
-    )
+    assert next(iter(warnings(rows, "tags"))).startswith("1 tags of 1 training rows continue an entity")
