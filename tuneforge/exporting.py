@@ -103,6 +103,8 @@ def _export(
     temporary.mkdir(parents=True)
     try:
         exporter.export(merged, temporary, context)
+        if (temporary / "config.json").exists():
+            context.run.strategy.save(temporary, merged)
         again = exporter.reload(temporary, context)
         apart = None if again is None else difference(before, outputs(again, texts))
         _refuse(key, exporter, apart, folder)

@@ -30,7 +30,7 @@ Head = Callable[[Tensor], Tensor]
 
 
 class Measure(NamedTuple):
-    """The teacher's weight in the mixture, the temperature, and the cross-entropy's label smoothing; None: without it."""
+    """The teacher's weight in the mixture, the temperature, the smoothing of the cross-entropy (None: without it)."""
 
     beta: float
     temperature: float
