@@ -115,7 +115,7 @@ PAIR_LOSSES: Mapping[str, Callable[[Sides, Settings], Tensor]] = {
     "apo_zero": lambda x, s: 1 - sigmoid(s.beta * x.chosen) + sigmoid(s.beta * x.rejected),
     "apo_down": apo_down,
     "discopop": discopop,
-    "sigmoid_norm": lambda x, s: smoothed(s.beta * x.mean_delta, s.smoothing),
+    "sigmoid_norm": lambda x, s: -logsigmoid(s.beta * x.mean_delta),
 }
 """Losses against a reference, by TRL's name; TRL's `sft`, which needs none of this, is the strategy's own."""
 

@@ -115,6 +115,13 @@ def test_reward_encodes_whole_conversations_and_their_margin(tokenizer: Any) -> 
     assert "strategy=clm" in odd.reason  # type: ignore[union-attr]
 
 
+def test_the_page_shows_every_variant() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/preferences.md").read_text(encoding="utf-8")
+    shown = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert set(PairLoss) <= set(shown)
+    assert {"dpo", "kto", "simpo", "cpo", "reward"} <= set(shown)
+
+
 class Rewards:
     """A model under evaluation whose rewards are given."""
 
