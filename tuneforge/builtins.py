@@ -47,7 +47,7 @@ def tuneforge_synthetic() -> list[type[c.Generator]]:
 @hookimpl
 def tuneforge_strategy() -> list[type[c.Strategy]]:
     """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward, grpo,
-    classification, token_classification."""
+    classification, token_classification, multitask."""
     from tuneforge.strategy.classification import Classification
     from tuneforge.strategy.clm import Clm
     from tuneforge.strategy.contrastive import Contrastive
@@ -58,6 +58,7 @@ def tuneforge_strategy() -> list[type[c.Strategy]]:
     from tuneforge.strategy.instruction import Instruction
     from tuneforge.strategy.kto import Kto
     from tuneforge.strategy.mlm import Mlm
+    from tuneforge.strategy.multitask import Multitask
     from tuneforge.strategy.reward import Reward
     from tuneforge.strategy.sft import Sft
     from tuneforge.strategy.simpo import Simpo
@@ -65,7 +66,7 @@ def tuneforge_strategy() -> list[type[c.Strategy]]:
 
     return [
         Clm, Sft, Instruction, Dpo, Distill, Mlm, Contrastive, Kto, Simpo, Cpo, Reward, Grpo,
-        Classification, TokenClassification,
+        Classification, TokenClassification, Multitask,
     ]  # fmt: skip
 
 
@@ -148,7 +149,11 @@ def tuneforge_exporter() -> list[type[c.Exporter]]:
 
 @hookimpl
 def tuneforge_logger() -> list[type[c.Logger]]:
-    """csv."""
+    """csv, mlflow, tensorboard, trackio, wandb."""
     from tuneforge.logger.csv import Csv
+    from tuneforge.logger.mlflow import MLflow
+    from tuneforge.logger.tensorboard import TensorBoard
+    from tuneforge.logger.trackio import Trackio
+    from tuneforge.logger.wandb import Wandb
 
-    return [Csv]
+    return [Csv, MLflow, TensorBoard, Trackio, Wandb]

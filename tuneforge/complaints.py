@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tuneforge.errors import ConfigError, nearest
@@ -91,6 +93,18 @@ def unknown_key(key: str, allowed: Iterable[str], catalogue: Catalogue, place: s
     return ConfigError(f"{place}{key}: there is no such key.{nearest(last, allowed)}\n  {names}")
 
 
+def _open(node: Any) -> bool:
+    """Whether a node of the config is a dict in which names are free."""
+    return isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict
+
+
+def _adding(key: str, node: Any) -> str:
+    """How to add something under a free name."""
+    kind = getattr(getattr(node, "_metadata", None), "element_type", None)
+    group = next((group for group, base in KINDS.items() if base is kind), "")
+    return f"add it with +{group}@{key}=NAME" if group else f"add it with +{key}=VALUE"
+
+
 def _other_owner(key: str, catalogue: Catalogue) -> str:
     """Names the components of the same group that do have the field, or the one that must be chosen."""
     group, *rest = key.split(".")
@@ -128,7 +142,13 @@ def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
     key = str(getattr(cause, "full_key", None) or getattr(cause, "key", None) or "")
     if "is not in struct" in text or ("Key '" in text and "' not in '" in text):
         parent = getattr(cause, "parent_node", None)
+        if _open(parent) and not _other_owner(key, catalogue):
+            return ConfigError(f"{key}: nothing of that name is there yet; names are free there: {_adding(key, parent)}")
         return unknown_key(key, [str(k) for k in parent] if parent is not None else ROOT_KEYS, catalogue)
+    if base := re.search(r"is not a subclass of (?P<kind>\w+)", text):
+        parent = getattr(cause, "parent_node", None)
+        whole = str(parent._get_full_key(key)) if parent is not None else key
+        return ConfigError(f"{whole}: values are set, but no component is chosen there; {_adding(whole, parent)}")
     if isinstance(cause, OmegaConfBaseException) and key:
         return ConfigError(f"{key}: {text.splitlines()[0]}")
     if "Could not override" in text and (found := re.search(r"Could not override '([^']+)'", text)):

@@ -218,12 +218,22 @@ class Strategy(Component):
         """Whether a batch may be cut into smaller forward passes without changing the result."""
         return True
 
+    def takes(self, columns: Mapping[str, Any]) -> bool:
+        """Whether it can train on a row with these columns; the default asks for `record`."""
+        from tuneforge.conversation import offers
+
+        return offers(columns, self.record)
+
     def labels(self, rows: Sequence[Row]) -> Sequence[str]:
         """Class names in the training rows, sorted; empty for a strategy without classes."""
         return ()
 
+    def share(self, row: Row) -> str:
+        """Which share of an epoch the row belongs to, for `epoch_weights`; empty: none."""
+        return ""
+
     def epoch_weights(self, counts: Mapping[str, int]) -> Mapping[str, float]:
-        """Data source → how often its rows are seen per epoch, beside `data.X.weight`; from rows per source."""
+        """Share → how often its rows are seen per epoch, after `data.X.weight`; from rows per share."""
         return {}
 
     def fits(self, loaded: Loaded, context: Context) -> Iterable[str]:
@@ -252,6 +262,12 @@ class Strategy(Component):
         from tuneforge.training.collate import predicted
 
         return predicted(encoded)
+
+    def referenced(self, encoded: Encoded) -> Sequence[str]:
+        """Parts of a row whose reference log-probabilities are needed, where `reference` is set."""
+        from tuneforge.training.collate import parts_of
+
+        return parts_of(encoded)
 
     def begin(self, rows: Sequence[Encoded], step: Step) -> None:
         """Called before the first step, and before the timed one, with the rows that will train."""
@@ -420,6 +436,8 @@ class Program(Component):
 class Optimizer(Component):
     """A torch optimizer."""
 
+    shares: ClassVar[bool] = True
+    """Whether it can work on parameters of which each device holds a share (trainer.strategy=fsdp)."""
     matrices: ClassVar[bool] = False
     """Treats hidden matrices unlike the rest: groups say by `hidden` which they are."""
 

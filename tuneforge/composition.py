@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -184,10 +185,16 @@ def _choices(config: DictConfig) -> dict[str, Any]:
     chosen = {
         str(group).split("@")[0]: option
         for group, option in config.hydra.runtime.choices.items()
-        if not str(group).startswith("hydra/") and option is not None
+        if not str(group).startswith("hydra/") and option is not None and not _inside(str(group))
     }
     singles = {g: o for g, o in chosen.items() if g in {*KINDS, *YAML_GROUPS} and g not in SEVERAL}
     return singles | {g: [str(k) for k in config[g]] for g in SEVERAL if config[g]}
+
+
+def _inside(group: str) -> bool:
+    """Whether a choice is for a place inside a component, as `strategy@strategy.tasks.chat`."""
+    _, _, package = group.partition("@")
+    return "." in package.removeprefix("_global_.")
 
 
 def component_types(config: DictConfig, catalogue: Catalogue) -> dict[str, str]:
@@ -204,17 +211,18 @@ def component_types(config: DictConfig, catalogue: Catalogue) -> dict[str, str]:
         cls = OmegaConf.get_type(node)
         if cls in bases:
             group = path.split(".")[0]
+            place = group if "." not in path or group in SEVERAL else f"+{group}@{path}"
             raise ConfigError(
                 f"{path}: values are set, but no component is chosen there; choose one with "
-                f"{group}=…: {', '.join(catalogue.options(group))}"
+                f"{place}=…: {', '.join(catalogue.options(group))}"
             )
         if "_target_" in node:
             raise ConfigError(f"{path}._target_: refused; a config can only name installed components")
-        fields = getattr(cls, "__dataclass_fields__", None)
-        if fields is not None:
+        if dataclasses.is_dataclass(cls):
+            fields = [item.name for item in dataclasses.fields(cls)]
             for key in map(str, node):
                 if key not in fields:
-                    raise unknown_key(f"{path}.{key}" if path else key, list(fields), catalogue)
+                    raise unknown_key(f"{path}.{key}" if path else key, fields, catalogue)
             reference = catalogue.reference(cast(type, cls))
             if reference is not None:
                 types[path] = reference

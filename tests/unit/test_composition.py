@@ -100,7 +100,7 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
         (["strategy=[dpo,sft]"], ["choose one"]),
         (["+strategy.typo=1"], ["strategy.typo", "no such key"]),
         (["strategy.lss_on=all"], ["strategy.lss_on", "loss_on"]),
-        (["strategy=dop"], ["no such strategy", "'dpo'", "clm, dpo"]),
+        (["strategy=dop"], ["no such strategy", "'dpo'", "distill, dpo"]),
         (["strategi=dpo"], ["strategi", "'strategy'"]),
         (["seeed=1"], ["'seed'"]),
         (["adapter.r=4"], ["adapter.r", "adapter=lora"]),

@@ -67,7 +67,7 @@ def choose_prompt(
     nothing (clm, preferences) have only the base. Shots are seeded, and are never held-out rows.
     """
     check_metric(run, evaluators)
-    if run.strategy.record not in ASKED:
+    if not any(record in ASKED for record in run.strategy.record.split(" or ")):
         return Choice(
             base, ZERO_SHOT, f"the base itself: strategy {run.strategy.name} asks nothing that a prompt could"
         )

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
-from tuneforge.components import Context, DataSource, Generator
-from tuneforge.conversation import offers
+from tuneforge.components import Context, DataSource, Generator, Strategy
 from tuneforge.errors import ConfigError
 from tuneforge.preparation.convert import Layout
 from tuneforge.preparation.formats import layout
@@ -64,7 +63,7 @@ def read_source(key: str, group: str, source: DataSource, context: Context) -> I
     raw = [row.columns for row in head if isinstance(row, Row)]
     found = layout(name, source, raw) if raw else None
     counted = context.progress(chain(head, stream), f"reading {name}")
-    rows, rejected = _convert(counted, name, source, found, _record(context.run, group))
+    rows, rejected = _convert(counted, name, source, found, _trains(context.run, group))
     if found is not None and not rows:
         _explain(name, found, rejected, raw, context.run)
     if any(kind_of(r.reason) == "broken gzip" for r in rejected):
@@ -80,7 +79,7 @@ def run_generator(key: str, generator: Generator, seeds: Iterable[Row], context:
     made = [_numbered(row, number) for number, row in enumerate(generator.generate(seeds, context), 1)]
     raw = [row.columns for row in made[:HEAD] if isinstance(row, Row)]
     found = layout(name, DataSource(), raw) if raw else None
-    rows, rejected = _convert(made, name, None, found, _record(context.run, "synthetic"))
+    rows, rejected = _convert(made, name, None, found, _trains(context.run, "synthetic"))
     kind = f"{generator.name}, {found.said}" if found else f"{generator.name}, no row"
     return Intake(_report(name, "train", "", kind, rows, rejected, "target", found), rows, rejected)
 
@@ -95,13 +94,17 @@ def _head(stream: Iterator[Row | Rejected]) -> list[Row | Rejected]:
     return head
 
 
-def _record(run: Run, group: str) -> str:
-    """What training rows must offer; evaluation sets serve whichever evaluator can use them."""
-    return run.strategy.record if group in ("data", "synthetic") else ""
+def _trains(run: Run, group: str) -> Strategy | None:
+    """The strategy that must take training rows; evaluation sets serve whichever evaluator can use them."""
+    return run.strategy if group in ("data", "synthetic") else None
 
 
 def _convert(
-    stream: Iterable[Row | Rejected], name: str, source: DataSource | None, found: Layout | None, record: str
+    stream: Iterable[Row | Rejected],
+    name: str,
+    source: DataSource | None,
+    found: Layout | None,
+    strategy: Strategy | None,
 ) -> tuple[list[Row], list[Rejected]]:
     rows: list[Row] = []
     rejected: list[Rejected] = []
@@ -113,8 +116,8 @@ def _convert(
         try:
             assert found is not None
             columns = found.convert(item.columns)
-            if record and not offers(columns, record):
-                raise Unusable(f"no {record}: the row has {', '.join(columns)}")
+            if strategy is not None and not strategy.takes(columns):
+                raise Unusable(f"no {strategy.record}: the row has {', '.join(columns)}")
         except Unusable as unusable:
             rejected.append(Rejected(replace(item, source=name), str(unusable)))
             continue

@@ -52,7 +52,7 @@ def prepare(run: Run, context: Context) -> Prepared:
     intakes += read.values()
 
     train, held_out, reports, dropped = _transformed(run, train, held_out, context)
-    train = weighted(run, train)
+    train = weighted(run, train, context)
     return Prepared(
         train=train,
         held_out=held_out,

@@ -170,7 +170,7 @@ def _fitted(encoded: Encoded, limit: int, strategy: Strategy) -> list[Encoded] |
     """The row, or its chunks; None where it is too long and may not be cut."""
     if _longest(encoded) <= limit:
         return [encoded]
-    return list(strategy.chunks(encoded, limit)) if strategy.chunked else None
+    return (list(strategy.chunks(encoded, limit)) or None) if strategy.chunked else None
 
 
 def overlapping(encoded: Encoded, limit: int) -> Iterator[Encoded]:

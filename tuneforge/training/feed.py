@@ -36,8 +36,9 @@ class Feed:
         if self.packing:
             sizes = [[sum(len(self.rows[i].parts["input_ids"]) for i in unit)] for unit in units]
         else:
-            parts = [name for name in self.rows[units[0][0]].parts if name.endswith("input_ids")]
-            sizes = [[len(self.rows[i].parts[name]) for name in parts] for unit in units for i in unit]
+            rows = [self.rows[i].parts for unit in units for i in unit]
+            parts = dict.fromkeys(name for row in rows for name in row if name.endswith("input_ids"))
+            sizes = [[len(row.get(name, ())) for name in parts] for row in rows]
         return sum(map(sum, sizes)), len(sizes) * sum(map(max, zip(*sizes, strict=True)))
 
     def lengths(self) -> list[int]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuneforge.components import Context
-from tuneforge.conversation import offers
 from tuneforge.rows import HeldOut, Rejected
 from tuneforge.settings import Run
 from tuneforge.training.encode import encode
@@ -30,7 +29,7 @@ def askable(
     kept: list[HeldOut] = []
     rejected: dict[str, list[Rejected]] = {}
     for held in held_out:
-        mine = [row for row in held.rows if offers(row.columns, strategy.record)]
+        mine = [row for row in held.rows if strategy.takes(row.columns)]
         odd = encode(run, mine, tokenizer, context).rejected
         out = {id(one.row) for one in odd}
         kept.append(replace(held, rows=[row for row in held.rows if id(row) not in out]))

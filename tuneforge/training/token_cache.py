@@ -13,7 +13,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,7 +98,7 @@ class TokenCache:
 def _name(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context, limit: int) -> str:
     found = hashlib.sha256()
     facts = {
-        "strategy": [run.strategy.name, asdict(run.strategy)],
+        "strategy": repr(run.strategy),  # with the classes of components that it holds
         "code": [_code(), _source(type(run.strategy))],
         "tokenizer": _identity(tokenizer),
         "labels": list(context.labels),
