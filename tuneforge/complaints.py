@@ -70,6 +70,7 @@ FAMILIAR: Mapping[str, str] = {
     "early_stopping_patience": "early_stopping.patience",
     "load_best_model_at_end": "early_stopping.best",
     "label_smoothing_factor": "strategy.label_smoothing",
+    "mlm_probability": "strategy.probability",
 }
 """Names from other tools → ours."""
 
