@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tuneforge.components import Adapter, Strategy
 from tuneforge.errors import nearest
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
+
+
+SHARED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+"""What Lightning offers for a model that is shared out."""
 
 
 def problems(run: Run) -> Iterator[str]:
@@ -32,6 +37,7 @@ def problems(run: Run) -> Iterator[str]:
         yield "data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk"
     yield from _batch_problems(run)
     yield from _optimisation_problems(run)
+    yield from _device_problems(run)
     yield from _evaluation_problems(run)
     if not 0 <= run.max_quarantined <= 1:
         yield f"max_quarantined={run.max_quarantined}: is a share between 0 and 1"
@@ -81,6 +87,27 @@ def _optimisation_problems(run: Run) -> Iterator[str]:
         yield f"early_stopping.patience={stopping.patience}: must be 1 or more, or null"
     if stopping.min_delta < 0:
         yield f"early_stopping.min_delta={stopping.min_delta}: must be 0 or more"
+
+
+def _device_problems(run: Run) -> Iterator[str]:
+    if run.trainer.num_nodes < 1:
+        yield f"trainer.num_nodes={run.trainer.num_nodes}: must be 1 or more"
+    if run.trainer.strategy != "fsdp":
+        return
+    if run.trainer.precision not in SHARED_PRECISIONS:
+        yield f"trainer.strategy=fsdp: trainer.precision={run.trainer.precision} is none of {', '.join(SHARED_PRECISIONS)}"
+    if not run.optimizer.shares:
+        yield f"trainer.strategy=fsdp: optimizer={run.optimizer.name} needs whole parameters; take adamw, or trainer.strategy=ddp"
+    adapter, strategy = type(run.adapter), type(run.strategy)
+    if adapter.quantization is not Adapter.quantization:
+        yield f"trainer.strategy=fsdp: the weights under adapter={run.adapter.name} cannot be shared out; take trainer.strategy=ddp"
+    if adapter.before_step is not Adapter.before_step:
+        yield f"trainer.strategy=fsdp: what trains cannot change on the way (adapter={run.adapter.name}); take trainer.strategy=ddp"
+    if strategy.roll_out is not Strategy.roll_out:
+        yield (
+            f"trainer.strategy=fsdp: strategy={run.strategy.name} generates, each device for another number of tokens;"
+            " take trainer.strategy=ddp"
+        )
 
 
 def _evaluation_problems(run: Run) -> Iterator[str]:

@@ -23,6 +23,7 @@ class Adafactor(Optimizer):
     """
 
     name: ClassVar[str] = "adafactor"
+    shares: ClassVar[bool] = False
 
     beta1: float | None = None
     """Decay of the running mean of the gradient; null: no first moment, which saves its memory."""

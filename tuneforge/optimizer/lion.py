@@ -22,6 +22,7 @@ class Lion(Optimizer):
     """
 
     name: ClassVar[str] = "lion"
+    shares: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
 
     beta1: float = 0.9

@@ -1,0 +1,41 @@
+"""The training log in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from tuneforge.components import Context, Logger
+from tuneforge.extras import missing
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger as LightningLogger
+
+    from tuneforge.settings import Run
+
+
+@dataclass(kw_only=True)
+class MLflow(Logger):
+    """MLflow: `logs/mlflow.db` in the run directory, or a tracking server.
+
+    A server's credentials are read from the variables that MLflow names (MLFLOW_TRACKING_TOKEN and others). A resumed
+    run goes on as the same MLflow run; steps after the checkpoint that it resumes from stand there twice.
+    """
+
+    name: ClassVar[str] = "mlflow"
+    extra: ClassVar[str] = "mlflow"
+    experiment: str = "tuneforge"
+    """Experiment of the run."""
+    tracking_uri: str | None = None
+    """Address of a server or store; null: logs/mlflow.db in the run directory."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """The library is there."""
+        yield from missing("mlflow", self.extra)
+
+    def build(self, context: Context) -> LightningLogger:
+        """Lightning's MLFlowLogger."""
+        from tuneforge.training.loggers import mlflow_log
+
+        return mlflow_log(context.folder, self.experiment, self.tracking_uri)

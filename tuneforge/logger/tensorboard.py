@@ -1,0 +1,38 @@
+"""The training log for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from tuneforge.components import Context, Logger
+from tuneforge.extras import missing
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger as LightningLogger
+
+    from tuneforge.settings import Run
+
+
+@dataclass(kw_only=True)
+class TensorBoard(Logger):
+    """`logs/<folder>` in the run directory, for `tensorboard --logdir`.
+
+    A resumed run hides what was logged after the checkpoint that it resumes from.
+    """
+
+    name: ClassVar[str] = "tensorboard"
+    extra: ClassVar[str] = "tensorboard"
+    folder: str = "tensorboard"
+    """Name of the folder in `logs/`."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """The library is there."""
+        yield from missing("tensorboard", self.extra)
+
+    def build(self, context: Context) -> LightningLogger:
+        """Lightning's TensorBoardLogger."""
+        from tuneforge.training.loggers import TensorBoardLog
+
+        return TensorBoardLog(context.folder / "logs", name="", version=self.folder)

@@ -1,0 +1,42 @@
+"""The training log in trackio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from tuneforge.components import Context, Logger
+from tuneforge.extras import missing
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger as LightningLogger
+
+    from tuneforge.settings import Run
+
+
+@dataclass(kw_only=True)
+class Trackio(Logger):
+    """trackio: a local database that `trackio show` reads ($TRACKIO_DIR), or a Space on the Hugging Face hub.
+
+    The hub's token is read from HF_TOKEN alone. A resumed run goes on as the same trackio run; steps after the
+    checkpoint that it resumes from stand there twice.
+    """
+
+    name: ClassVar[str] = "trackio"
+    extra: ClassVar[str] = "trackio"
+    project: str = "tuneforge"
+    """Project of the run."""
+    space: str | None = None
+    """Space that shows the figures, as org/name; null: this machine only."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """The library is there."""
+        yield from missing("trackio", self.extra)
+
+    def build(self, context: Context) -> LightningLogger:
+        """A Lightning logger over the trackio package; Lightning has none."""
+        from tuneforge.training.loggers import TrackioLog, kept_id
+
+        run = f"{context.folder.name}-{kept_id(context.folder / 'logs' / 'trackio.id')}"
+        return TrackioLog(self.project, run, self.space)
