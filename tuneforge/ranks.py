@@ -139,9 +139,7 @@ def _place_of_first(run: Run, size: int) -> Iterator[dict[str, str]]:
 class Others:
     """Ranks 1 and above on this machine."""
 
-    def __init__(
-        self, folder: Path, size: int, environment: Mapping[str, str], give_up: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: Path, size: int, environment: Mapping[str, str], give_up: Callable[[str], None]) -> None:
         self.folder, self.environment, self.give_up = folder, environment, give_up
         self.processes: list[subprocess.Popen[bytes]] = []
         self.ready: list[IO[bytes]] = []

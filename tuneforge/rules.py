@@ -94,20 +94,21 @@ def _device_problems(run: Run) -> Iterator[str]:
         yield f"trainer.num_nodes={run.trainer.num_nodes}: must be 1 or more"
     if run.trainer.strategy != "fsdp":
         return
-    if run.trainer.precision not in SHARED_PRECISIONS:
-        yield f"trainer.strategy=fsdp: trainer.precision={run.trainer.precision} is none of {', '.join(SHARED_PRECISIONS)}"
-    if not run.optimizer.shares:
-        yield f"trainer.strategy=fsdp: optimizer={run.optimizer.name} needs whole parameters; take adamw, or trainer.strategy=ddp"
     adapter, strategy = type(run.adapter), type(run.strategy)
-    if adapter.quantization is not Adapter.quantization:
-        yield f"trainer.strategy=fsdp: the weights under adapter={run.adapter.name} cannot be shared out; take trainer.strategy=ddp"
-    if adapter.before_step is not Adapter.before_step:
-        yield f"trainer.strategy=fsdp: what trains cannot change on the way (adapter={run.adapter.name}); take trainer.strategy=ddp"
-    if strategy.roll_out is not Strategy.roll_out:
-        yield (
-            f"trainer.strategy=fsdp: strategy={run.strategy.name} generates, each device for another number of tokens;"
-            " take trainer.strategy=ddp"
-        )
+    reasons = {
+        f"optimizer={run.optimizer.name} needs whole parameters, as adamw does not": not run.optimizer.shares,
+        f"the weights under adapter={run.adapter.name} cannot be shared out": adapter.quantization
+        is not Adapter.quantization,
+        f"what trains cannot change on the way (adapter={run.adapter.name})": adapter.before_step
+        is not Adapter.before_step,
+        f"strategy={run.strategy.name} generates, each device for another number of tokens": strategy.roll_out
+        is not Strategy.roll_out,
+        f"trainer.precision={run.trainer.precision} is none of {', '.join(SHARED_PRECISIONS)}": run.trainer.precision
+        not in SHARED_PRECISIONS,
+    }
+    yield from (
+        f"trainer.strategy=fsdp: {why}; or take trainer.strategy=ddp" for why, found in reasons.items() if found
+    )
 
 
 def _evaluation_problems(run: Run) -> Iterator[str]:

@@ -32,17 +32,19 @@ def require(run: Run, folder: Path, model: Module, train: EncodedSet, validation
         raise TuneForgeError("the processes do not agree on what they train:\n  " + "\n  ".join(found))
 
 
-def facts(
-    run: Run, folder: Path, model: Module, train: EncodedSet, validation: EncodedSet | None
-) -> Mapping[str, str]:
+def facts(run: Run, folder: Path, model: Module, train: EncodedSet, validation: EncodedSet | None) -> Mapping[str, str]:
     """What must be the same everywhere, as text that can be shown."""
-    config = b"".join((folder / name).read_bytes() for name in ("config.yaml", "types.json") if (folder / name).exists())
+    config = b"".join(
+        (folder / name).read_bytes() for name in ("config.yaml", "types.json") if (folder / name).exists()
+    )
     return {
         "training rows": _rows(train.rows),
         "validation rows": _rows(validation.rows if validation else ()),
         "config": _short(hashlib.sha256(config)),
         "seed": str(run.seed),
-        "versions": ", ".join([f"python {platform.python_version()}", *(f"{n} {metadata.version(n)}" for n in LIBRARIES)]),
+        "versions": ", ".join(
+            [f"python {platform.python_version()}", *(f"{n} {metadata.version(n)}" for n in LIBRARIES)]
+        ),
         "model weights": _weights(model),
     }
 

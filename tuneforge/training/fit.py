@@ -22,8 +22,8 @@ from tuneforge.training.compiling import Compiling
 from tuneforge.training.feed import Feed
 from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
 from tuneforge.training.loader import Order, WindowLoader
-from tuneforge.training.memory import Watch
 from tuneforge.training.loggers import saved_config
+from tuneforge.training.memory import Watch
 from tuneforge.training.module import TrainingModule
 from tuneforge.training.neftune import noisy_embeddings
 from tuneforge.training.optimise import accumulation, device_choice, planned_steps

@@ -188,7 +188,8 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
 
     def _count(self, window: Sequence[Micro], total: float, items: float, losses: Sequence[Loss]) -> None:
         rows = [r for micro in window if micro.counts for r in micro.rows]
-        names = sorted({name for those in world.from_all(sorted({n for x in losses for n in x.logs})) for name in those})
+        everyone = world.from_all({name for loss in losses for name in loss.logs})
+        names = sorted(set().union(*everyone))
         none = torch.zeros(2, dtype=torch.float64)
         pairs = [sum((_with_count(x.logs[n], x.items) for x in losses if n in x.logs), none) for n in names]
         mine = torch.tensor([float(sum(self.sizes[r][i] for r in rows)) for i in (0, 1)], dtype=torch.float64)

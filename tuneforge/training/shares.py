@@ -97,9 +97,7 @@ def gather(model: Module) -> dict[str, Tensor]:
 
 def fill(bones: Module, values: Mapping[str, Tensor]) -> Module:
     """The skeleton with these values; parameters that are tied stay tied."""
-    full = {
-        id(p): Parameter(values[name], requires_grad=p.requires_grad) for name, p in bones.named_parameters()
-    }
+    full = {id(p): Parameter(values[name], requires_grad=p.requires_grad) for name, p in bones.named_parameters()}
     for module in bones.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

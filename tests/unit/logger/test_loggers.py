@@ -100,7 +100,9 @@ def test_an_absent_library_is_one_line_before_anything_is_done(
     logger: type[Logger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == logger.name else find(name, *more))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *more: None if name == logger.name else find(name, *more)
+    )
     monkeypatch.chdir(tmp_path)
     assert cli.main([f"logger={logger.name}"]) == 2
     said = capsys.readouterr().err
