@@ -7,6 +7,7 @@ import json
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -81,15 +82,21 @@ def find(model: Hf) -> Origin | None:
     return None
 
 
-def _of_run(path: Path, model: Hf) -> Origin:
+@cache
+def _saved_run(path: Path, changed: int) -> Run:
+    """The run that is saved there; `changed` is when its config was written, in ns."""
     from tuneforge import saved
 
+    return saved.load(path)
+
+
+def _of_run(path: Path, model: Hf) -> Origin:
     folder = path / "model"
     if not folder.is_dir():
         raise ConfigError(f"model.path={model.path}: this run left no model ({_ended(path)})")
     if (folder / "config.json").is_file():
         return Origin(folder, None, run=path)
-    run = saved.load(path)
+    run = _saved_run(path, (path / "config.yaml").stat().st_mtime_ns)
     if getattr(run.model, "path", "") and run_folder(run.model.path) == path:  # type: ignore[attr-defined]
         raise ConfigError(f"model.path={model.path}: this run names itself as its model")
     return Origin(folder, _like(model, base_of(run)), run.adapter, run.strategy.head, path)

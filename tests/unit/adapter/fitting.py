@@ -20,9 +20,9 @@ def logits(model: Any, ids: Any = IDS) -> Any:
         return model.eval()(input_ids=ids).logits
 
 
-def fitted(adapter: Adapter, folder: Path, make: Callable[[], Any] = small.llama, steps: int = 4, **values: Any) -> Fitted:
-    """`steps` optimizer steps of sft on random rows; every parameter that trains must have moved."""
-    run = small.settings(adapter=adapter, trainer__max_steps=steps, batch__size=4, **values)
+def fitted(adapter: Adapter, folder: Path, make: Callable[[], Any] = small.llama, steps: int = 4) -> Fitted:
+    """`steps` optimizer steps of sft on random rows."""
+    run = small.settings(adapter=adapter, trainer__max_steps=steps, batch__size=4)
     return fit(run, small.loaded(make()), small.encoded(small.rows(24)), None, False, small.context(run, folder))
 
 

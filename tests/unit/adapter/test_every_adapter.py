@@ -79,7 +79,7 @@ def test_exactly_what_requires_gradients_is_moved_by_training(adapter: Any, tmp_
 @pytest.mark.parametrize("adapter", [*SAME, *MOVING], ids=named)
 def test_step_0_is_the_base(adapter: Any, tmp_path: Path) -> None:
     gap = (logits(applied(adapter, tmp_path)) - logits(small.llama())).abs().max()
-    assert gap <= (2e-6 if adapter in MOVING or adapter.name == "lora" and adapter.init is Init.orthogonal else 0)
+    assert gap <= (2e-6 if adapter in MOVING or getattr(adapter, "init", "") is Init.orthogonal else 0)
 
 
 @pytest.mark.parametrize("adapter", [*SAME, *PROMPTS], ids=named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_groups_go_down_from_the_head(tmp_path: Path) -> None:
     assert "model.norm.weight" in groups[0]
     assert [next(n.split(".")[2] for n in group if ".layers." in n) for group in groups[:3]] == ["2", "1", "0"]
     assert groups[3] == ["model.embed_tokens.weight"]
-    assert sorted(sum(groups, [])) == sorted(n for n, _ in model.named_parameters())
+    assert sorted(chain(*groups)) == sorted(n for n, _ in model.named_parameters())
     assert len(GradualUnfreezing(layers=2).groups(model)) == 3
 
 

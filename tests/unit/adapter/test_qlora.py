@@ -27,7 +27,10 @@ def tiny(adapter: Qlora, folder: Path) -> tuple[Any, RunContext]:
     return run.model.load("causal_lm", context), context
 
 
-@pytest.mark.parametrize("adapter", [Qlora(r=4), Qlora(r=4, bits=Bits.fp4, double_quantization=False)], ids=["nf4", "fp4"])
+FP4 = Qlora(r=4, bits=Bits.fp4, double_quantization=False)
+
+
+@pytest.mark.parametrize("adapter", [Qlora(r=4), FP4], ids=["nf4", "fp4"])
 def test_trains_saves_loads_and_merges(adapter: Qlora, tmp_path: Path) -> None:
     loaded, context = tiny(adapter, tmp_path)
     layer = loaded.model.model.layers[0].mlp.up_proj
@@ -66,10 +69,11 @@ def test_what_cannot_be_quantised_is_refused(tmp_path: Path) -> None:
     run.model = Tiny(fresh=True)
     reasons = list(run.adapter.check(run))
     assert [r.split(" ")[0] for r in reasons] == ["adapter.init=pissa", "adapter=qlora:"]
+    whole = small.settings(adapter=Qlora())
+    whole.model = Tiny()
+    context = small.context(whole, tmp_path)
     with pytest.raises(ConfigError, match="did not load the model in four bits"):
-        run = small.settings(adapter=Qlora())
-        run.model = Tiny()
-        run.adapter.apply(small.llama(), small.context(run, tmp_path))
+        whole.adapter.apply(small.llama(), context)
 
 
 def test_other_adapters_refuse_a_quantised_model(tmp_path: Path) -> None:

@@ -162,10 +162,11 @@ def test_stacked_adapters_are_saved_apart_and_stock_peft_loads_them(desk: Desk, 
 def test_a_chain_of_every_kind_of_stage(desk: Desk, first: Stage) -> None:
     """Each begins exactly where the one before ended, and each is exported as it is."""
     before = first
-    for at, choices in enumerate([
-        LORA, [*OTHER, "model.adapter=stack"], [*OTHER, "model.adapter=continue"], ["adapter=lora", "model.adapter=stack"],
-        [*OTHER, "model.adapter=merge"], ["adapter=full"], ["adapter=full"], ["adapter=ia3"], ["adapter=ia3"],
-    ]):  # fmt: skip
+    stages = [
+        LORA, [*OTHER, "model.adapter=stack"], [*OTHER, "model.adapter=continue"], [*LORA, "model.adapter=stack"],
+        [*OTHER, "model.adapter=merge"], ["adapter=full"], ["adapter=ia3"],
+    ]  # fmt: skip
+    for at, choices in enumerate(stages):
         stage = desk.stage(f"stage{at}", before, "strategy=sft", *choices)
         assert close(stage.start, before.tuned, 5e-6), choices
         assert close(logits(adapted_model(stage.run, stage.folder, stage.context).model), stage.tuned, 5e-6), choices
@@ -268,8 +269,8 @@ def refused(desk: Desk, model: Any, *overrides: str, head: str = "causal_lm") ->
 def test_another_adapter_is_refused_with_all_three_choices(desk: Desk, first: Stage) -> None:
     assert refused(desk, first, *OTHER) == (
         f"model.path={first.folder} brings an adapter (lora r=4), and this run's is another (lora r=2); choose"
-        " model.adapter=continue (it trains on, and is the reference of dpo), merge (into the base's weights, with a new"
-        " one on top) or stack (frozen under a new one)"
+        " model.adapter=continue (it trains on, and is the reference of dpo), merge (into the base's weights, with a"
+        " new one on top) or stack (frozen under a new one)"
     )
 
 
@@ -294,7 +295,7 @@ def test_a_run_that_left_no_model(desk: Desk) -> None:
     run, context = desk.open("failed", desk.base, *LORA)
     (context.folder / "run.json").write_text(json.dumps({"status": "failed", "error": "the disk is full"}))
     message = refused(desk, context.folder, *LORA)
-    assert "this run left no model (its status is failed: the disk is full; continue it with tuneforge resume=" in message
+    assert "left no model (its status is failed: the disk is full; continue it with tuneforge resume=" in message
     assert run.adapter.name == "lora"
 
 
