@@ -144,12 +144,13 @@ def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
     if "is not in struct" in text or ("Key '" in text and "' not in '" in text):
         parent = getattr(cause, "parent_node", None)
         if _open(parent) and not _other_owner(key, catalogue):
-            return ConfigError(f"{key}: nothing of that name is there yet; names are free there: {_adding(key, parent)}")
+            return ConfigError(f"{key}: nothing of that name is there yet; {_adding(key, parent)}")
         return unknown_key(key, [str(k) for k in parent] if parent is not None else ROOT_KEYS, catalogue)
     if base := re.search(r"is not a subclass of (?P<kind>\w+)", text):
-        parent = getattr(cause, "parent_node", None)
-        whole = str(parent._get_full_key(key)) if parent is not None else key
-        return ConfigError(f"{whole}: values are set, but no component is chosen there; {_adding(whole, parent)}")
+        group = next((group for group, kind in KINDS.items() if kind.__name__ == base["kind"]), base["kind"])
+        return ConfigError(
+            f"{key}: values are set, but no {group} is chosen there; choose one first with +{group}@PLACE.{key}=NAME"
+        )
     if isinstance(cause, OmegaConfBaseException) and key:
         return ConfigError(f"{key}: {text.splitlines()[0]}")
     if "Could not override" in text and (found := re.search(r"Could not override '([^']+)'", text)):
