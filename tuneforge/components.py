@@ -77,6 +77,8 @@ class Columns:
     """The preferred answer."""
     rejected: str | None = None
     """The answer that is not preferred."""
+    margin: str | None = None
+    """By how much the chosen answer is to win, a number (strategy=reward)."""
     label: str | None = None
     """The class of the text, or a list of classes; with prompt and completion: whether the answer is wanted."""
     tokens: str | None = None
@@ -472,6 +474,9 @@ class Scheduler(Component):
 @dataclass(kw_only=True)
 class Logger(Component):
     """Where training metrics go."""
+
+    module: ClassVar[str] = ""
+    """The library of `extra`; a run is refused at its start where it is not installed."""
 
     def build(self, context: Context) -> LightningLogger:
         """A Lightning logger."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -132,7 +133,20 @@ class Layout:
             chosen, rejected = self._answer(raw, "chosen"), self._answer(raw, "rejected")
         if as_messages(chosen, "assistant") == as_messages(rejected, "assistant"):
             raise Unusable("chosen equals rejected: nothing is preferred")
-        return {"prompt": given, "chosen": chosen, "rejected": rejected}
+        return {"prompt": given, "chosen": chosen, "rejected": rejected} | self._margin(raw)
+
+    def _margin(self, raw: Mapping[str, Any]) -> dict[str, float]:
+        """By how much the chosen answer is to win, where the row says it."""
+        margin = self._optional(raw, "margin")
+        if margin is None:
+            return {}
+        try:
+            value = float(margin)
+        except (TypeError, ValueError):
+            value = math.nan
+        if not math.isfinite(value):
+            raise Unusable(f"wrong type: {self._said('margin')} is {margin!r}, not a number")
+        return {"margin": value}
 
     def _given_prompt(self, raw: Mapping[str, Any]) -> Side | None:
         if "prompt" in self.names:

@@ -17,6 +17,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "completion": ("completion", "output", "response"),
     "chosen": ("chosen", "chosen_messages"),
     "rejected": ("rejected", "rejected_messages"),
+    "margin": ("margin",),
     "text": ("text",),
     "label": ("label",),
     "tokens": ("tokens", "words"),
@@ -55,8 +56,8 @@ FURTHER: dict[Format, tuple[str, ...]] = {
     Format.sharegpt: ("system", "tools", "chosen", "rejected"),
     Format.alpaca: ("input", "system", "history"),
     Format.prompt_completion: ("system", "tools", "chosen", "rejected", "label"),
-    Format.preference: ("prompt", "messages", "input", "system", "tools", "completion", "label"),
-    Format.hh_rlhf: (),
+    Format.preference: ("prompt", "messages", "input", "system", "tools", "completion", "label", "margin"),
+    Format.hh_rlhf: ("margin",),
     Format.label: (),
     Format.tags: (),
     Format.pair: ("negative",),
@@ -119,6 +120,7 @@ def _named(given: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
     if not {"chosen", "rejected"} <= names.keys():
         _drop_unless(names, given, "chosen", False)
         _drop_unless(names, given, "rejected", False)
+    _drop_unless(names, given, "margin", "chosen" in names)
     _keep_one_kind(names, given)
     return names
 

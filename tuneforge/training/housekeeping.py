@@ -44,7 +44,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         self.run, self.context, self.module, self.loader = run, context, module, loader
         self.feeds, self.validation = feeds, feeds[1] if len(feeds) > 1 else None
         self.store, self.interrupts, self.saved = store, interrupts, saved
-        self.progress = Progress(module.total)
+        self.progress = Progress(module.total, unit=run.strategy.unit)
         self.history = History(run, module, loader, self.progress)
         self.stopping = Stopping(run.early_stopping, Checkpoints(store.folder / "best", 2, context.note))
         self.every = run.checkpoint.every or max(1, -(-module.total // 10))

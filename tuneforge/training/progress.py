@@ -28,8 +28,9 @@ def short(number: float) -> str:
 class Progress:
     """Shows one run's steps. Call `start`, then `step` after each optimizer step, then `close`."""
 
-    def __init__(self, total: int, out: TextIO | None = None) -> None:
-        self.total = total
+    def __init__(self, total: int, out: TextIO | None = None, unit: str = "tokens") -> None:
+        """`unit` is what the loss counts."""
+        self.total, self.unit = total, "loss-tok" if unit == "tokens" else unit
         self.out = out or sys.stdout
         self.began, self.first, self.validation = time.monotonic(), 0, None
         self._bar: RichProgress | None = None
@@ -72,5 +73,5 @@ class Progress:
         parts = [f"loss {numbers['loss']:.3f}"]
         parts += [f"val {self.validation:.3f}"] if self.validation is not None else []
         parts += [f"grad {numbers['grad_norm']:.2g}", f"lr {numbers['learning_rate']:.1e}"]
-        parts += [f"{short(numbers['speed'])} loss-tok/s", f"ETA {clock(left)}"]
+        parts += [f"{short(numbers['speed'])} {self.unit}/s", f"ETA {clock(left)}"]
         return "  ".join(parts)

@@ -252,6 +252,16 @@ def test_optional_columns_may_be_null() -> None:
     assert convert(row) == {"prompt": "x", "completion": "y"}
 
 
+def test_a_pair_may_say_by_how_much_it_is_won() -> None:
+    pair = {"prompt": "x", "chosen": "y", "rejected": "z"}
+    assert convert(pair | {"margin": 2}) == pair | {"margin": 2.0}
+    assert convert(pair | {"margin": None}) == pair
+    assert "margin" not in convert({"text": "x", "margin": 2})
+    for wrong in ("much", float("nan")):
+        with pytest.raises(Unusable, match="'margin' is .*, not a number"):
+            convert(pair | {"margin": wrong})
+
+
 def test_unused_columns_are_counted() -> None:
     rows = [{"text": "x", "url": 1}, {"text": "y", "url": 2, "date": 3}]
     found = layout("data.x", DataSource(), rows)
