@@ -26,8 +26,11 @@ from tuneforge.settings import Run
 CATALOGUE = plugins.load()
 COMPONENTS = sorted(CATALOGUE.components)
 each = pytest.mark.parametrize("reference", COMPONENTS)
-RECORDS = {"text", "messages", "completion", "preference", "label", "tags", "pair", "unpaired"}
+RECORDS = {"text", "messages", "completion", "preference", "label", "tags", "pair", "unpaired", "prompt"}
 NEEDS = {
+    "strategy/grpo": ["strategy.rewards=[exact_match]"],
+    "strategy/multitask": ["+strategy@strategy.tasks.a=sft", "+strategy@strategy.tasks.b=dpo"],
+    "evaluator/reward_model": ["evaluator.reward_model.path=./judge"],
     "data/json": ["data.json.path=train.jsonl"],
     "data/csv": ["data.csv.path=train.csv"],
     "data/parquet": ["data.parquet.path=train.parquet"],
