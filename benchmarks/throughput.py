@@ -1,6 +1,6 @@
 """Loss-carrying tokens per CPU-second: TuneForge, three bare PyTorch loops and TRL, on one model and corpus.
 
-    python benchmarks/throughput.py [--rows 48] [--repeats 3] [--threads 1] [--share 1.0 0.5]
+    python benchmarks/throughput.py [--model 17m|17m-32k|260k] [--rows 48] [--repeats 3] [--share 1.0 0.5 0.3]
 
 Each variant trains one epoch over the same rows with fused AdamW and clipping; the variants take turns, so
 that a busy machine disturbs all alike, and medians are compared. Start-up, building of trainers and, for the
@@ -30,20 +30,24 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
 
-VOCABULARY, LENGTH, ROWS_PER_BATCH, PACKS_PER_BATCH, PAD = 8192, 512, 8, 4, 0
+LENGTH, ROWS_PER_BATCH, PACKS_PER_BATCH, PAD = 512, 8, 4, 0
+MODELS = {
+    "17m": {"vocab_size": 8192, "hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 8,
+            "num_attention_heads": 6, "num_key_value_heads": 6},
+    "17m-32k": {"vocab_size": 32_000, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8,
+                "num_attention_heads": 4, "num_key_value_heads": 4},
+    "260k": {"vocab_size": 512, "hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 5,
+             "num_attention_heads": 8, "num_key_value_heads": 4},
+}  # fmt: skip
+CHOSEN: dict[str, int] = {}
 
 
 def model() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=256, intermediate_size=704, num_hidden_layers=6, num_attention_heads=4,
-            num_key_value_heads=4, max_position_embeddings=LENGTH, tie_word_embeddings=True, pad_token_id=PAD,
-            bos_token_id=None, eos_token_id=1,
-        )
-    )  # fmt: skip
+    more = {"tie_word_embeddings": True, "pad_token_id": PAD, "bos_token_id": None, "eos_token_id": 1}
+    return LlamaForCausalLM(LlamaConfig(**CHOSEN, max_position_embeddings=LENGTH, **more))
 
 
 def corpus(rows: int, share: float) -> list[dict[str, list[int]]]:
@@ -51,7 +55,7 @@ def corpus(rows: int, share: float) -> list[dict[str, list[int]]]:
     draw, made = random.Random(0), []
     for _ in range(rows):
         length = min(LENGTH, max(16, round(draw.lognormvariate(math.log(170), 0.6))))
-        ids = [draw.randrange(2, VOCABULARY) for _ in range(length)]
+        ids = [draw.randrange(2, CHOSEN["vocab_size"]) for _ in range(length)]
         cut = round(length * (1 - share))
         made.append({"input_ids": ids, "labels": [-100] * cut + ids[cut:]})
     return made
@@ -235,10 +239,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--share", type=float, nargs="+", default=[1.0, 0.5])
+    parser.add_argument("--share", type=float, nargs="+", default=[1.0, 0.5, 0.3])
+    parser.add_argument("--model", choices=MODELS, default="17m")
     parser.add_argument("--no-trl", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    CHOSEN.update(MODELS[given.model])
+    print(f"model {given.model}: {sum(p.numel() for p in model().parameters()) / 1e6:.1f} M parameters, {CHOSEN}")
     for share in given.share:
         measure(given.rows, given.repeats, share, not given.no_trl)
 

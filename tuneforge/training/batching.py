@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 ENOUGH_STEPS = 100
 """With fewer, packing is not chosen by itself."""
-FASTER = 1.25
-"""How many times faster rows of like length must be than packs to be chosen instead."""
+SLOWER = 0.8
+"""Speed of packs, against that of rows of like length, below which rows are chosen instead."""
 SAVES = 0.9
 """Padded tokens with grouping, against those without, below which it is chosen by itself."""
 SAMPLED = 2000
@@ -94,12 +94,12 @@ def _keep_the_faster(run: Run, tried: Trial, proof: Proof) -> None:
         micro = tried.plan(ordered[-1:], packed).micro
         units = ordered[middle : middle + micro]
         speed[packed] = feed.tokens(units)[0] / tried.seconds(units, packed, clock)
-    times = speed[False] / speed[True]
-    if times > FASTER:
+    proof.packing_speed = speed[True] / speed[False]
+    if proof.packing_speed < SLOWER:
         proof.packed = False
-        proof.packing_reason = f"rows of like length are {times:.2f} times as fast per token on this model"
-    else:
-        proof.packing_reason += f"; {1 / times:.2f} times the speed of rows grouped by length"
+        proof.packing_reason = (
+            f"packs have {proof.packing_speed:.2f} of the speed of rows grouped by length on this model"
+        )
 
 
 def _announce(run: Run, proof: Proof, context: Context) -> None:

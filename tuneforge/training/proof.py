@@ -77,6 +77,8 @@ class Proof:
     """Rows or packs per epoch."""
     fill: float = 1.0
     """Share of the packs' tokens that are no padding."""
+    packing_speed: float | None = None
+    """Tokens per second of packs against those of rows grouped by length, on this model; null: not tried."""
     grouped: bool = False
     """Rows of like length share a step."""
     padding: float = 0.0
