@@ -19,6 +19,7 @@ from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted, TuneForgeError
 from tuneforge.exporting import export_all
+from tuneforge.extras import require
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.settings import Run
@@ -58,6 +59,9 @@ class Base:
 
 def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: bool = False) -> Record:
     """One run in the directory that holds its saved config; a report is written however it ends."""
+    for key, logger in run.logger.items():
+        if logger.module:
+            require(logger.module, logger.extra, f"logger={key}")
     with record.locked(folder), _terminable():
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)

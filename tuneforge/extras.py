@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from collections.abc import Iterable
 
 from tuneforge.errors import ConfigError
 
@@ -15,9 +13,3 @@ def require(module: str, extra: str, what: str) -> None:
         importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(f"{what} needs {module}: pip install 'tuneforge[{extra}]' ({error})") from error
-
-
-def missing(module: str, extra: str) -> Iterable[str]:
-    """The one line that installs it, where the module is not there; nothing is imported."""
-    if importlib.util.find_spec(module) is None:
-        yield f"{module} is not installed: pip install 'tuneforge[{extra}]'"

@@ -227,7 +227,8 @@ class Others:
             code = process.poll()
             if code is not None and code not in STOPPED:
                 how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                return f"rank {rank} of {self.size} {how}; all were stopped. The end of {self.log(rank)}:\n{self._tail(rank)}"
+                end = f"The end of {self.log(rank)}:\n{self._tail(rank)}"
+                return f"rank {rank} of {self.size} {how}; all were stopped. {end}"
         return ""
 
     def log(self, rank: int) -> Path:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Logger
-from tuneforge.extras import missing
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
-
-    from tuneforge.settings import Run
 
 
 @dataclass(kw_only=True)
@@ -25,14 +21,11 @@ class MLflow(Logger):
 
     name: ClassVar[str] = "mlflow"
     extra: ClassVar[str] = "mlflow"
+    module: ClassVar[str] = "mlflow"
     experiment: str = "tuneforge"
     """Experiment of the run."""
     tracking_uri: str | None = None
     """Address of a server or store; null: logs/mlflow.db in the run directory."""
-
-    def check(self, run: Run) -> Iterable[str]:
-        """The library is there."""
-        yield from missing("mlflow", self.extra)
 
     def build(self, context: Context) -> LightningLogger:
         """Lightning's MLFlowLogger."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Logger
-from tuneforge.extras import missing
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
-
-    from tuneforge.settings import Run
 
 
 @dataclass(kw_only=True)
@@ -24,12 +20,9 @@ class TensorBoard(Logger):
 
     name: ClassVar[str] = "tensorboard"
     extra: ClassVar[str] = "tensorboard"
+    module: ClassVar[str] = "tensorboard"
     folder: str = "tensorboard"
     """Name of the folder in `logs/`."""
-
-    def check(self, run: Run) -> Iterable[str]:
-        """The library is there."""
-        yield from missing("tensorboard", self.extra)
 
     def build(self, context: Context) -> LightningLogger:
         """Lightning's TensorBoardLogger."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Logger
-from tuneforge.extras import missing
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
-
-    from tuneforge.settings import Run
 
 
 @dataclass(kw_only=True)
@@ -25,14 +21,11 @@ class Trackio(Logger):
 
     name: ClassVar[str] = "trackio"
     extra: ClassVar[str] = "trackio"
+    module: ClassVar[str] = "trackio"
     project: str = "tuneforge"
     """Project of the run."""
     space: str | None = None
     """Space that shows the figures, as org/name; null: this machine only."""
-
-    def check(self, run: Run) -> Iterable[str]:
-        """The library is there."""
-        yield from missing("trackio", self.extra)
 
     def build(self, context: Context) -> LightningLogger:
         """A Lightning logger over the trackio package; Lightning has none."""

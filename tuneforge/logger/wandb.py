@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Logger
-from tuneforge.extras import missing
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
-
-    from tuneforge.settings import Run
 
 
 class Mode(StrEnum):
@@ -33,14 +29,11 @@ class Wandb(Logger):
 
     name: ClassVar[str] = "wandb"
     extra: ClassVar[str] = "wandb"
+    module: ClassVar[str] = "wandb"
     project: str = "tuneforge"
     """Project of the run."""
     mode: Mode = Mode.offline
     """offline: files only, for `wandb sync`; online: sent at once."""
-
-    def check(self, run: Run) -> Iterable[str]:
-        """The library is there."""
-        yield from missing("wandb", self.extra)
 
     def build(self, context: Context) -> LightningLogger:
         """Lightning's WandbLogger."""

@@ -34,17 +34,15 @@ def require(run: Run, folder: Path, model: Module, train: EncodedSet, validation
 
 def facts(run: Run, folder: Path, model: Module, train: EncodedSet, validation: EncodedSet | None) -> Mapping[str, str]:
     """What must be the same everywhere, as text that can be shown."""
-    config = b"".join(
-        (folder / name).read_bytes() for name in ("config.yaml", "types.json") if (folder / name).exists()
-    )
+    files = [folder / name for name in ("config.yaml", "types.json")]
+    config = b"".join(file.read_bytes() for file in files if file.exists())
+    versions = [f"{name} {metadata.version(name)}" for name in LIBRARIES]
     return {
         "training rows": _rows(train.rows),
         "validation rows": _rows(validation.rows if validation else ()),
         "config": _short(hashlib.sha256(config)),
         "seed": str(run.seed),
-        "versions": ", ".join(
-            [f"python {platform.python_version()}", *(f"{n} {metadata.version(n)}" for n in LIBRARIES)]
-        ),
+        "versions": ", ".join([f"python {platform.python_version()}", *versions]),
         "model weights": _weights(model),
     }
 

@@ -16,13 +16,12 @@ def even(feed: Feed, size: int) -> Iterator[tuple[Batch, list[Row], bool]]:
     """This process's batches of a set and their rows; the last is repeated, and does not count, until all are done."""
     rank, processes = world.place()
     largest = -(-len(feed.units) // processes)
-    last, done = None, 0
-    for done, last in enumerate(feed.batches(size, rank, processes), start=1):
+    missing, last = -(-largest // size), None
+    for last in feed.batches(size, rank, processes):
         yield (*last, True)
-    if last is None:
-        last = next(feed.batches(size))
-    for _ in range(-(-largest // size) - done):
-        yield (*last, False)
+        missing -= 1
+    for _ in range(missing):
+        yield (*(last or next(feed.batches(size))), False)
 
 
 def share(items: Sequence[int]) -> list[int]:

@@ -46,9 +46,10 @@ class WandbLog(WandbLogger):  # type: ignore[misc]
     def finalize(self, status: str) -> None:
         """End the W&B run."""
         super().finalize(status)
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=0 if status == "success" else 1)
-            self._experiment = None
+        run: Any = self._experiment
+        if run is not None:
+            run.finish(exit_code=0 if status == "success" else 1)
+            self._experiment: Any = None
 
 
 def mlflow_log(folder: Path, experiment: str, uri: str | None) -> Logger:

@@ -62,7 +62,7 @@ class Replicas(DDPStrategy):  # type: ignore[misc]
             travelling.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
         for bucket, flat, handle in travelling:
             handle.wait()
-            for gradient, whole in zip(bucket, flat.split([g.numel() for g in bucket]), strict=True):
+            for gradient, whole in zip(bucket, torch.split(flat, [g.numel() for g in bucket]), strict=True):
                 gradient.copy_(whole.view_as(gradient))
 
 

@@ -99,15 +99,12 @@ def test_a_service_run_keeps_its_name(tmp_path: Path) -> None:
 def test_an_absent_library_is_one_line_before_anything_is_done(
     logger: type[Logger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *more: None if name == logger.name else find(name, *more)
-    )
+    monkeypatch.setitem(sys.modules, logger.module, None)
     monkeypatch.chdir(tmp_path)
-    assert cli.main([f"logger={logger.name}"]) == 2
-    said = capsys.readouterr().err
-    assert f"logger.{logger.name}: {logger.name} is not installed: pip install 'tuneforge[{logger.extra}]'" in said
-    assert not (tmp_path / "outputs").exists()
+    assert cli.main([f"logger={logger.name}", "output_dir=run"]) == 2
+    name = logger.name
+    assert f"logger={name} needs {name}: pip install 'tuneforge[{logger.extra}]'" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("wandb"), reason="needs wandb")
