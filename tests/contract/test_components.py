@@ -67,7 +67,8 @@ def test_every_group_that_the_first_version_promises_is_there() -> None:
         "transform": {"exact_dedup", "length"},
         "synthetic": {"template"},
         "strategy": {"clm", "sft", "instruction", "dpo"},
-        "adapter": {"full", "lora"},
+        "adapter": {"full", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning", "bottleneck", "freeze"}
+        | {"gradual_unfreezing"},
         "evaluator": {"perplexity", "exact_match", "preference_accuracy"},
     }
     for group, names in promised.items():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.unit.training import small
 from tuneforge import saved
-from tuneforge.composition import compose_config
+from tuneforge.composition import Composed, compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.execute import save_model
@@ -55,6 +57,12 @@ class Stage:
         return logits(self.model)
 
 
+@cache
+def composed(overrides: tuple[str, ...]) -> Composed:
+    """Composed once; the model's path is set later."""
+    return compose_config(["model=./later", "model.dtype=float32", *FAST, *overrides])
+
+
 class Desk:
     """Makes runs as the command does: composed, saved, loaded from what was saved, trained, saved as a model."""
 
@@ -64,8 +72,10 @@ class Desk:
     def open(self, name: str, model: Any, *overrides: str) -> tuple[Any, RunContext]:
         folder = self.folder / name
         folder.mkdir()
-        path = getattr(model, "folder", model)
-        saved.save(folder, compose_config([f"model={path}", "model.dtype=float32", *FAST, *overrides]))
+        made = composed(overrides)
+        config = copy.deepcopy(made.config)
+        config.model.path = str(getattr(model, "folder", model))
+        saved.save(folder, dataclasses.replace(made, config=config))
         run = saved.load(folder)
         return run, RunContext(run, folder, cache=self.folder / "cache")
 
