@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from tuneforge import cli
+from tuneforge.training.classes import load_labels
 
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # PEFT's own, as it loads
 SHORT = ("model=tiny", "trainer.max_steps=6", "batch.size=8", "test.share.fraction=0.3")
 KINDS = {"cat": "the cat sleeps on the sofa", "car": "the car drives on the road", "sky": "the sky is blue and wide"}
 
@@ -69,7 +71,8 @@ def test_classification_from_rows_to_a_model_that_stock_libraries_load(
         ("majority", ""), ("tuned", ""), ("tuned", "majority")
     }  # fmt: skip
     folder = workplace / "run" / "model"
-    more = read(folder / "labels.json") if adapter == "lora" else {}
+    more = load_labels(folder)
+    assert bool(more) == (adapter == "lora")
     model, logits = stock_logits(folder, predicted(workplace / "run")[0]["prompt"], **more)
     assert list(model.config.id2label.values()) == ["car", "cat", "sky"]
     assert model.config.problem_type == "single_label_classification"

@@ -17,7 +17,7 @@ SHOWN = 5
 """Names and places that a warning lists."""
 OUTSIDE = "O"
 LABELS = "labels.json"
-"""Beside an adapter: what the base model's configuration lacks. `from_pretrained(folder, **content)` takes it."""
+"""Beside an adapter: what the base model's configuration lacks. JSON has made texts of the numbers in id2label."""
 _SAVED = ("id2label", "label2id", "problem_type")
 
 
