@@ -178,17 +178,17 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
     # ------------------------------------------------------------ references
 
     def _references(self, trainer: pl.Trainer) -> None:
-        """Once for all epochs, from the cache that runs share where it knows them."""
-        found, adapter, model = self.module.step.as_found, self.run.adapter, self.module.model
+        """Once for all epochs, from the cache that runs share where it knows them.
+
+        Also where the adapter could be turned off at each step: that costs no less, and would round otherwise.
+        """
+        found = self.module.step.as_found
         if found is None:
             return
-        self.module.inside(found.require, model, adapter)
+        self.module.inside(found.require, self.module.model, self.run.adapter)
         cache = ReferenceCache(self.context.cache / "references" / found.digest, self.context.note)
-        whole = len(self.loader)
         for feed in self.feeds:
-            every = whole if feed is self.feeds[0] else self.run.trainer.val_check_interval or whole
-            if adapter.off(model) is None or self.module.total > every:
-                self._precompute(trainer, feed, cache)
+            self._precompute(trainer, feed, cache)
 
     def _precompute(self, trainer: pl.Trainer, feed: Feed, cache: ReferenceCache) -> None:
         def collate(rows: Sequence[Encoded]) -> Any:

@@ -170,6 +170,9 @@ class TrialStep(TrainingStep):
         """The model itself takes as long as a copy."""
         self._reference = self.model
 
-    def _no_reference(self, batch: Batch, part: str) -> Tensor:
+    def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
+        """Zeros for an objective whose references are at hand before the first step."""
+        if not self.run.strategy.reference:
+            return super().reference_log_probs(batch, part)
         ids = batch[f"{part}.input_ids" if part else "input_ids"]
         return ids.new_zeros(len(ids), dtype=torch.float32)

@@ -44,16 +44,26 @@ def test_runs_on_one_model_share_them_whatever_trains(tmp_path: Path) -> None:
     assert all(", 0 from the cache" in s for s in said)
 
 
-def test_an_adapter_that_can_be_turned_off_computes_them_ahead_only_where_they_are_used_again(tmp_path: Path) -> None:
-    _, said = train(tmp_path / "a", tmp_path / "cache", Lora(r=4), trainer__max_epochs=1)
-    assert said == []
-    ahead, said = train(tmp_path / "b", tmp_path / "cache", Lora(r=4), trainer__max_steps=4, trainer__max_epochs=None)
-    assert len(said) == 2
-    run = small.settings(Dpo(), Lora(r=4), batch__size=4, optimizer__learning_rate=1e-3, trainer__max_epochs=1)
-    context = RunContext(run, tmp_path / "c", cache=tmp_path / "cache")
-    fitted = fit(run, small.loaded(small.llama()), small.encoded(small.pairs(12)), None, False, context)
-    losses = [[line["loss"] for line in f.history][:2] for f in (ahead, fitted)]
-    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+def test_an_adapter_turned_off_gives_the_same_as_the_model_before_it(tmp_path: Path) -> None:
+    train(tmp_path / "a", tmp_path / "cache", Lora(r=4, dropout=0.2), trainer__max_epochs=1)
+    train(tmp_path / "b", tmp_path / "other", trainer__max_epochs=1)
+    off, whole = (reference_values(tmp_path / name) for name in ("cache", "other"))
+    assert off.keys() == whole.keys()
+    assert max(abs(off[k] - whole[k]) for k in off) < 1e-4
+
+
+def test_a_strategy_that_does_not_declare_it_asks_the_adapter_at_each_step(tmp_path: Path) -> None:
+    class Undeclared(Dpo):
+        reference = False
+
+    found = []
+    for strategy in (Undeclared(), Dpo()):
+        folder = tmp_path / str(strategy.reference)
+        run = small.settings(strategy, Lora(r=4), batch__size=4, optimizer__learning_rate=1e-3, trainer__max_epochs=2)
+        context = RunContext(run, folder, cache=folder / "cache")
+        fitted = fit(run, small.loaded(small.llama()), small.encoded(small.pairs(12)), None, False, context)
+        found.append([line["loss"] for line in fitted.history])
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
 @pytest.mark.parametrize("harm", ["cut", "other", "empty", "pickle"])
@@ -140,8 +150,8 @@ def test_a_reference_that_is_no_number_names_the_row(tmp_path: Path) -> None:
 def test_kto_s_mean_is_one_over_the_whole_step(tmp_path: Path) -> None:
     rows = []
     for at, row in enumerate(small.rows(24)):
-        other = small.rows(24, seed=9)[at]
-        kl = {f"kl.{name}": tokens for name, tokens in other.parts.items()}
+        stranger = small.rows(24, seed=9)[at]
+        kl = {f"kl.{name}": tokens for name, tokens in stranger.parts.items()}
         rows.append(row._replace(parts={**row.parts, **kl}, extras={"desirable": float(at % 3 > 0)}))
     found = []
     for size in (8, 1):
