@@ -73,7 +73,7 @@ def choose_prompt(
         )
     if run.baseline.shots < 1:
         return Choice(base, ZERO_SHOT, "the base itself: baseline.shots=0")
-    key, rows = _validation(run, evaluators, held_out)
+    key, rows = validation_rows(run, evaluators, held_out)
     candidates = _candidates(run, base, rows or _test_prompts(held_out), held_out, train)
     if not candidates:
         return Choice(base, ZERO_SHOT, "the base itself: no training row fits the context as a shot")
@@ -82,7 +82,7 @@ def choose_prompt(
         reason = f"no validation rows to choose a prompt on, so a fixed {name}"
         context.note(reason)
         return Choice(lm, name, reason)
-    return _best(run, {ZERO_SHOT: base, **candidates}, key, evaluators[key], rows, context)
+    return best(run, {ZERO_SHOT: base, **candidates}, key, evaluators[key], rows, context)
 
 
 def check_metric(run: Run, evaluators: Mapping[str, Evaluator]) -> None:
@@ -94,7 +94,9 @@ def check_metric(run: Run, evaluators: Mapping[str, Evaluator]) -> None:
         raise ConfigError(f"gate.metric={wanted}: not reported by {listed}.{nearest(wanted, known)}")
 
 
-def _validation(run: Run, evaluators: Mapping[str, Evaluator], held_out: Sequence[HeldOut]) -> tuple[str, list[Row]]:
+def validation_rows(
+    run: Run, evaluators: Mapping[str, Evaluator], held_out: Sequence[HeldOut]
+) -> tuple[str, list[Row]]:
     """The primary evaluator and the validation rows to choose on; no rows where there are none."""
     wanted = (run.gate.metric or "").split(".")[0]
     rows = [row for held in held_out if (held.split, held.role) == ("validation", "target") for row in held.rows]
@@ -160,20 +162,20 @@ def _shots(run: Run, base: HFLM, pool: list[Row], rows: Sequence[Row]) -> list[R
     return shots
 
 
-def _best(
-    run: Run, prompts: Mapping[str, HFLM], key: str, evaluator: Evaluator, rows: list[Row], context: Context
+def best(
+    run: Run, candidates: Mapping[str, LM], key: str, evaluator: Evaluator, rows: list[Row], context: Context
 ) -> Choice:
-    """The prompt with the best primary metric; of equal ones the first, with the fewest shots."""
+    """The candidate with the best primary metric; of equal ones the first, as prompts with the fewest shots."""
     from dataclasses import replace
 
     held = HeldOut("validation", "validation", "target", rows)
-    measured = measure(run, prompts, [held], {key: replace(evaluator, sets=[])}, context)
+    measured = measure(run, candidates, [held], {key: replace(evaluator, sets=[])}, context)
     metric = _metric(run, evaluator)
-    scores = {name: _score(measured, evaluator, metric, name) for name in prompts}
+    scores = {name: _score(measured, evaluator, metric, name) for name in candidates}
     sign = 1 if metric.higher_is_better else -1
-    best = max(scores, key=lambda name: sign * scores[name] if math.isfinite(scores[name]) else -math.inf)
+    first = max(scores, key=lambda name: sign * scores[name] if math.isfinite(scores[name]) else -math.inf)
     tried = ", ".join(f"{name} {figure(score)}" for name, score in scores.items())
-    return Choice(prompts[best], best, f"{tried} -> {best}", scores, f"{key}.{metric.name}", len(rows))
+    return Choice(candidates[first], first, f"{tried} -> {first}", scores, f"{key}.{metric.name}", len(rows))
 
 
 def _metric(run: Run, evaluator: Evaluator) -> Metric:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tuneforge.components import LM, Context, Evaluator
-from tuneforge.evaluation.baseline import Choice, check_metric, choose_prompt
+from tuneforge.evaluation.baseline import Choice, best, check_metric, choose_prompt, validation_rows
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.heads import HeadLM
+from tuneforge.evaluation.lexical import Bm25
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.naive import Lexicon, Longer, Majority
 from tuneforge.rows import HeldOut, Loaded, Row
@@ -42,8 +43,14 @@ def contenders(
         choice = choose_prompt(run, base, evaluators, held_out, train, context)
         return {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {}), choice
     check_metric(run, evaluators)
-    choice = _rule(head, train, context) if head in FRESH else _as_found(head, loaded, context)
-    return {choice.lm.variant: choice.lm}, choice
+    if head in FRESH:
+        choice = _rule(head, train, context)
+        return {choice.lm.variant: choice.lm}, choice
+    found = HeadLM("base", loaded, context)
+    choice = Choice(found, "base", "the base itself, on the same hidden tokens")
+    if head == "embedding":
+        choice = _retriever(run, found, evaluators, held_out, context)
+    return {"base": found} | {choice.lm.variant: choice.lm}, choice
 
 
 def _rule(head: str, train: Sequence[Row], context: Context) -> Choice:
@@ -60,6 +67,15 @@ def _rule(head: str, train: Sequence[Row], context: Context) -> Choice:
     return Choice(Longer(), "longer", "longer: the longer answer is the better one")
 
 
-def _as_found(head: str, loaded: Loaded, context: Context) -> Choice:
-    how = "with the same pooling" if head == "embedding" else "on the same hidden tokens"
-    return Choice(HeadLM("base", loaded, context), "base", f"the base itself, {how}")
+def _retriever(
+    run: Run, base: LM, evaluators: Mapping[str, Evaluator], held_out: Sequence[HeldOut], context: Context
+) -> Choice:
+    """The base with the same pooling or BM25, whichever is better on validation rows; without these, BM25."""
+    columns = [row.columns for held in held_out for row in held.rows]
+    words = Bm25(c[name] for c in columns for name in ("positive", "negative") if c.get(name))
+    key, rows = validation_rows(run, evaluators, held_out)
+    if rows:
+        return best(run, {"base": base, "bm25": words}, key, evaluators[key], rows, context)
+    reason = "no validation rows to choose on, so BM25, the words that two texts share"
+    context.note(reason)
+    return Choice(words, "bm25", reason)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.evaluation.figures import figure, rows_rounded, with_interval
+from tuneforge.evaluation.figures import beaten, figure, rows_rounded, with_interval
 from tuneforge.evaluation.tidy import POOLED, rows
 from tuneforge.files import write_json
 
@@ -113,8 +113,9 @@ def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str
         differences = named
     first = differences[0]
     same = [row for row in differences if (row["evaluator"], row["metric"]) == (first["evaluator"], first["metric"])]
-    prompted = [row for row in same if row["versus"] == "prompted"] or same
-    return next((row for row in prompted if row["set"] == POOLED), prompted[0]), ""
+    hardest = beaten(row["versus"] for row in same)
+    against = [row for row in same if row["versus"] == hardest]
+    return next((row for row in against if row["set"] == POOLED), against[0]), ""
 
 
 def _names(row: MetricRow) -> tuple[str, str]:

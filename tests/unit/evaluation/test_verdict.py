@@ -80,6 +80,8 @@ def test_the_reason_reads_like_a_sentence() -> None:
     broken = decide(subjects.run(), [GAIN, line(-0.3, -0.35, -0.25, "general")])
     assert broken.reason.endswith("general budget -.05 broken on general: exact_match -.30 [-.35,-.25]")
     assert "no target test set" in decide(subjects.run(), []).reason
+    words = decide(subjects.run(), [line(0.4, 0.3, 0.5), line(0.0, -0.1, 0.1, versus="bm25")])
+    assert (words.decision, words.reason) == ("not proven", "exact_match +.00 [-.10,+.10] over the baseline bm25")
 
 
 def test_gates() -> None:
