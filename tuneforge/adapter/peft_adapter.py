@@ -70,8 +70,14 @@ class PeftAdapter(Adapter):
 
     def save(self, model: Module, folder: Path) -> None:
         """`adapter_config.json` and `adapter_model.safetensors`, as PEFT loads them; a frozen one in a folder below."""
+        from peft.utils.other import EMBEDDING_LAYER_NAMES
+
+        configs = model.peft_config.values()  # type: ignore[operator]
+        targets = {name for config in configs for name in getattr(config, "target_modules", None) or ()}
+        # Otherwise PEFT looks for the base's config, on the hub too, to learn whether the vocabulary has grown.
+        whole: Any = "auto" if targets & {*EMBEDDING_LAYER_NAMES} else False
         with quiet_peft():
-            model.save_pretrained(str(folder))  # type: ignore[operator]
+            model.save_pretrained(str(folder), save_embedding_layers=whole)  # type: ignore[operator]
 
     def load(self, model: Module, folder: Path, trainable: bool) -> Module:
         """The adapter in `folder`, and those below it, on the freshly loaded base."""

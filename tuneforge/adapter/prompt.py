@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.adapter.peft_adapter import TASKS
 from tuneforge.adapter.prompt_learning import PromptLearning
+from tuneforge.errors import ConfigError
 
 if TYPE_CHECKING:
     from peft import PromptTuningConfig
@@ -61,5 +62,12 @@ class Prompt(PromptLearning):
 
 
 def _folder(model: Module) -> str:
-    """Where the model, and so its tokenizer, was loaded from."""
-    return str(getattr(model, "name_or_path", ""))
+    """Where the model, and so its tokenizer, was loaded from. ConfigError for a model that was just merged."""
+    from tuneforge.model.brought import MERGED
+
+    name = str(getattr(model, "name_or_path", ""))
+    if name.endswith(MERGED):
+        raise ConfigError(
+            "adapter.init=text reads the tokenizer beside the model, and a merged one has none yet: export it"
+        )
+    return name

@@ -26,6 +26,8 @@ Brought = StrEnum("Brought", {"continue": "continue", "merge": "merge", "stack":
 GO_ON, MERGE, STACK = Brought("continue"), Brought("merge"), Brought("stack")
 PEFT_CONFIG, BOTTLENECK_CONFIG = "adapter_config.json", "bottleneck_config.json"
 BOTTLENECK = "BOTTLENECK"
+MERGED = "merged into its base"
+"""What the name of a merged model ends with."""
 MERGEABLE = ("LORA", "IA3")
 """Kinds whose update can be added to weights, and of which one can stand on another."""
 CHOICES = (
@@ -236,6 +238,8 @@ def load(model: Hf, origin: Origin, head: str, context: Context) -> Loaded:
         context.note(f"lineage: {origin.run or origin.folder} brings {_shown(origin)}; {SAID[asked]}")
     if asked is MERGE:
         found = _merged(origin, head, context)
+        # No path: an adapter that is trained on this must not be put on the base without what was merged.
+        found.model.name_or_path = f"{origin.run or origin.folder} {MERGED}"
     elif own:
         found = origin.base.load(head, _as(context, origin.base, context.run.adapter))
         found = found._replace(model=_adapted(found.model, origin, asked, context))

@@ -185,6 +185,12 @@ def test_a_chain_of_every_kind_of_stage(desk: Desk, first: Stage) -> None:
         before = stage
 
 
+def test_an_adapter_on_a_merged_model_names_no_base_that_it_would_not_fit(desk: Desk, first: Stage) -> None:
+    second = desk.stage("second", first, *OTHER, "model.adapter=merge")
+    config = json.loads((second.folder / "model" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == f"{first.folder} merged into its base"
+
+
 def test_an_adapter_folder_from_elsewhere(desk: Desk, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
