@@ -442,13 +442,15 @@ class Optimizer(Component):
     """Whether it can work on parameters of which each device holds a share (trainer.strategy=fsdp)."""
     matrices: ClassVar[bool] = False
     """Treats hidden matrices unlike the rest: groups say by `hidden` which they are."""
+    shareable: ClassVar[bool] = True
+    """Works where each device holds a share of every parameter (`trainer=fsdp`)."""
 
     learning_rate: float | None = None
     """Peak learning rate; null: the strategy's own times the adapter's factor."""
     weight_decay: float = 0.01
     """Decoupled weight decay; norms and biases are never decayed."""
     layer_decay: float = 1.0
-    """Each layer's learning rate is that of the layer above times this; the head has the whole, embeddings the least."""
+    """Each layer's learning rate is that of the layer above times this: the head's is whole, the embeddings' least."""
 
     def build(self, groups: Sequence[Mapping[str, Any]], learning_rate: float) -> TorchOptimizer:
         """The optimizer over parameter groups that carry their own `weight_decay`, and `lr` where it differs."""

@@ -71,6 +71,11 @@ def _optimisation_problems(run: Run) -> Iterator[str]:
     optimizer, regular, stopping = run.optimizer, run.regularization, run.early_stopping
     if optimizer.learning_rate is not None and optimizer.learning_rate < 0:
         yield f"optimizer.learning_rate={optimizer.learning_rate}: must be 0 or more"
+    if run.trainer.strategy == "fsdp" and not optimizer.shareable:
+        yield (
+            f"optimizer={optimizer.name} cannot work on shares of a parameter, which trainer=fsdp deals out;"
+            " choose trainer=ddp, or adamw, muon, schedule_free or sgd"
+        )
     if optimizer.weight_decay < 0:
         yield f"optimizer.weight_decay={optimizer.weight_decay}: must be 0 or more"
     if not 0 < optimizer.layer_decay <= 1:

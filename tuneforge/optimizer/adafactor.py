@@ -23,6 +23,7 @@ class Adafactor(Optimizer):
     """
 
     name: ClassVar[str] = "adafactor"
+    shareable: ClassVar[bool] = False
     shares: ClassVar[bool] = False
 
     beta1: float | None = None

@@ -19,6 +19,7 @@ class AdamW8Bit(Optimizer):
     """bitsandbytes' AdamW: moments of large tensors are kept in 8 bits, in blocks of 256 (arXiv:2110.02861)."""
 
     name: ClassVar[str] = "adamw_8bit"
+    shareable: ClassVar[bool] = False
     shares: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
 

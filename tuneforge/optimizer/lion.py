@@ -22,6 +22,7 @@ class Lion(Optimizer):
     """
 
     name: ClassVar[str] = "lion"
+    shareable: ClassVar[bool] = False
     shares: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class Sgd(Optimizer):
-    """torch's fused SGD with momentum; its weight decay is added to the gradient, not decoupled."""
+    """torch's SGD with momentum; its weight decay is added to the gradient, not decoupled."""
 
     name: ClassVar[str] = "sgd"
     shares: ClassVar[bool] = False
@@ -34,8 +34,8 @@ class Sgd(Optimizer):
             yield "optimizer.nesterov=true needs momentum above 0"
 
     def build(self, groups: Sequence[Mapping[str, Any]], learning_rate: float) -> TorchOptimizer:
-        """Fused over parameter groups that carry their own `weight_decay`."""
+        """Over parameter groups that carry their own `weight_decay`."""
         import torch
 
         parameters = [dict(group) for group in groups]
-        return torch.optim.SGD(parameters, lr=learning_rate, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        return torch.optim.SGD(parameters, lr=learning_rate, momentum=self.momentum, nesterov=self.nesterov)

@@ -85,6 +85,7 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         self.progress.close()
         if self.module.tally.step not in (0, self.saved_at):
             self._save(trainer)
+        at_rest(trainer)
         self.finish(trainer.optimizers[0])
 
     def over(self) -> bool:
@@ -146,9 +147,11 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         return step % every == 0 or step == self.module.total
 
     def _validate_and_log(self, trainer: pl.Trainer, step: int) -> None:
+        at_rest(trainer)
         weights = self.module.weights()
         with settled(weights, self.module.average, trainer.optimizers[0]):
             loss = self._validate(trainer)
+            at_rest(trainer)
             if loss is None:  # asked to stop: it is made up for when the run continues
                 return
             if self.stopping.saw(step, loss):
@@ -273,6 +276,13 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         self.module.average.load_state_dict(state["average"], self.module.weights())
         self.stopping.load_state_dict(state["stopping"])
         self.validated = state["validated"]
+
+
+def at_rest(trainer: pl.Trainer) -> None:
+    """Where the model is shared out, put it in shares: what a pass without gradients left whole would go stale."""
+    rest = getattr(trainer.strategy, "rest", None)
+    if rest is not None:
+        rest()
 
 
 def refuse_leftovers(store: Checkpoints) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import Preempted, TuneForgeError
+from tuneforge.settings import Average
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.training.fit import Fitted, fit
 
@@ -25,6 +26,10 @@ CASES = {
     "dpo fsdp": {},
     "sft_lora fsdp": {},
     "sft fsdp": {},
+    "sft_averaged ddp": {},
+    "sft_averaged fsdp": {},
+    "sft_averaged fsdp stopped": {"steps": 5},
+    "sft_averaged fsdp resumed": {"resume": "sft_averaged fsdp stopped"},
     "sft fsdp stopped": {"steps": 5},
     "sft fsdp stopped too": {"steps": 5},
     "sft fsdp resumed": {"resume": "sft fsdp stopped"},
@@ -52,7 +57,8 @@ def train(name: str, folder: Path, world: int, rank: int = 0, resume: str = "", 
         trainer__gradient_clip_val=0.5,
         checkpoint__every=5,
         early_stopping__patience=None,
-        early_stopping__best=False,
+        early_stopping__best=kind.endswith("averaged"),
+        regularization__average=Average.ema if kind.endswith("averaged") else Average.none,
         resume=resume or None,
     )
     rows = small.pairs(ROWS) if pairs else small.rows(ROWS)

@@ -50,6 +50,10 @@ def norms(model: Any) -> set[str]:
     return {n for n, p in model.named_parameters() if p.ndim < 2}
 
 
+def _fused(groups: list[Any]) -> Any:
+    return torch.optim.AdamW(groups, lr=RATE, fused=True)
+
+
 def bare(name: str, model: Any) -> list[Any]:
     """The library's own optimizers over the model, as its documentation has it."""
     named = dict(model.named_parameters())
@@ -78,7 +82,7 @@ def bare(name: str, model: Any) -> list[Any]:
             "adjust_lr_fn": "match_rms_adamw"
         }  # fmt: skip
         adamw = [{"params": rest, "weight_decay": DECAY}, {"params": plain, "weight_decay": 0.0}]
-        return [torch.optim.Muon(hidden, lr=RATE, weight_decay=DECAY, **more), torch.optim.AdamW(adamw, lr=RATE, fused=True)]
+        return [torch.optim.Muon(hidden, lr=RATE, weight_decay=DECAY, **more), _fused(adamw)]
     if name == "schedule_free":
         from schedulefree import AdamWScheduleFree
 

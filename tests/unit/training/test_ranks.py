@@ -52,7 +52,10 @@ def said(folder: Path, rank: int = 0) -> dict[str, Any]:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same cases in this one process."""
     folder = tmp_path_factory.mktemp("alone")
-    return {kind: pair.train(f"{kind} auto", folder / kind, 1) for kind in ("sft", "sft_lora", "dpo", "dpo_lora")}
+    return {
+        kind: pair.train(f"{kind} auto", folder / kind, 1)
+        for kind in ("sft", "sft_lora", "sft_averaged", "dpo", "dpo_lora")
+    }
 
 
 @pytest.mark.parametrize(
@@ -61,10 +64,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ("sft ddp", 1e-6), ("sft_lora ddp", 1e-6), ("dpo_lora ddp", 1e-6),
         ("sft fsdp", 1e-5), ("sft_lora fsdp", 1e-5), ("dpo fsdp", 1e-5),
         ("sft fsdp resumed", 1e-5), ("sft ddp resumed", 1e-5),
+        ("sft_averaged ddp", 1e-6), ("sft_averaged fsdp", 1e-5), ("sft_averaged fsdp resumed", 1e-5),
     ],
 )  # fmt: skip
 def test_two_processes_end_where_one_does(name: str, close: float, both: Path, alone: dict[str, Any]) -> None:
-    """Clipping, a short last window, validation and (for dpo) shared-out references included."""
+    """Clipping, a short last window, validation, averages, and (for dpo) shared-out references included."""
     one, two = alone[name.split(" ")[0]], said(both)[name]
     weights, mine = load_file(both / f"{name}.safetensors"), one.model.state_dict()
     assert weights.keys() == mine.keys()

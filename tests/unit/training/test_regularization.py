@@ -19,6 +19,7 @@ from tuneforge.errors import ConfigError, Preempted, TuneForgeError
 from tuneforge.rows import Loss
 from tuneforge.rules import problems
 from tuneforge.settings import Average as Kind
+from tuneforge.settings import Parallel
 from tuneforge.strategy.sft import Sft
 from tuneforge.training import likelihood
 from tuneforge.training.averaging import Average
@@ -299,6 +300,16 @@ def test_values_out_of_range_are_named(key, value, said):
     run = small.settings(**{key: value, "model": Tiny()})
     (line,) = [p for p in problems(run) if p.startswith(key.replace("__", "."))]
     assert said in line
+
+
+def test_optimizers_that_need_whole_parameters_refuse_fsdp():
+    from tuneforge.model.tiny import Tiny
+    from tuneforge.optimizer.adafactor import Adafactor
+    from tuneforge.optimizer.muon import Muon
+
+    for optimizer, refused in ((Adafactor(), True), (Muon(), False)):
+        run = small.settings(optimizer=optimizer, model=Tiny(), trainer__strategy=Parallel.fsdp)
+        assert any("cannot work on shares of a parameter" in p for p in problems(run)) is refused
 
 
 # ---------------------------------------------------------------- no number
