@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 USED = 0.9
 """Share of the available memory that a plan may take."""
+KEPT_ON_CPU = 1.5
+"""What a CPU process holds against what is alive: its allocator keeps freed blocks. Measured 1.2 to 2.2; GPUs: 1."""
 TINY = 128
 """Sides of the tensors on which an optimizer shows its state: 8-bit states begin at 4,096 elements."""
 
@@ -43,11 +45,14 @@ class Plan(NamedTuple):
     """Free memory, the model's own included; 0 where it is not known."""
     size: int
     micro: int
+    kept: float
+    """What the process holds of activations and logits, against what is alive of them."""
 
     @property
     def peak(self) -> int:
         """Most bytes at once."""
-        held, work = self.parameters + self.optimizer, self.activations * self.micro + self.logits
+        held = self.parameters + self.optimizer
+        work = round(self.kept * (self.activations * self.micro + self.logits))
         return held + (work + self.gradients if self.micro < self.size else max(work, self.gradients))
 
 
@@ -62,7 +67,8 @@ def plan(run: Run, model: Module, activations: float, logits: int, optimizer: in
     state = state_bytes(run, model) if optimizer is None else optimizer
     room = available(device, parameters)
     whole = run.batch.size
-    found = Plan(parameters, gradients, state, round(activations), _logits(logits, 1, device), room, whole, 1)
+    kept = KEPT_ON_CPU if device.type == "cpu" else 1.0
+    found = Plan(parameters, gradients, state, round(activations), _logits(logits, 1, device), room, whole, 1, kept)
 
     def at(micro: int) -> Plan:
         return found._replace(micro=micro, logits=_logits(logits, micro, device))

@@ -85,7 +85,7 @@ class Proof:
     """Share of the tokens of a batch that are padding."""
     micro: int = 0
     """Rows or packs per forward pass."""
-    memory: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
     """The memory plan in bytes: parameters, gradients, optimizer, activations (of one row or pack), logits, peak
     and what is available; and size and micro."""
     steps: int = 0

@@ -191,7 +191,7 @@ def test_too_little_memory_cuts_the_batch_and_says_when_nothing_helps(tmp_path, 
         assert (whole.micro, whole.size) == (8, 8)
         held = whole.parameters + whole.optimizer + whole.gradients
         for rows, micro in ((4, 4), (2.5, 2), (1, 1), (0.1, 1)):
-            room = (held + rows * (whole.activations + whole.logits / 8 + 1)) / memory.USED + 1
+            room = (held + rows * whole.kept * (whole.activations + whole.logits / 8 + 1)) / memory.USED + 1
             monkeypatch.setattr(memory, "available", lambda *_, room=room: int(room))
             assert tried.plan([[0]], False).micro == micro, rows
         feed, found = tried.feed(False), proof.Proof()
