@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Identity, Module
 
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded
@@ -101,7 +101,7 @@ def log_probs(model: Module, ids: Tensor, attention_mask: Tensor, targets: Tenso
     else:
         with _only(model, keep):
             logits = model(input_ids=ids, attention_mask=attention_mask).logits[0]
-    return score_tokens(lambda x: x, logits.shape[-1], logits, targets[keep])
+    return score_tokens(Identity(), logits.shape[-1], logits, targets[keep])
 
 
 _ALONE: WeakKeyDictionary[Module, bool] = WeakKeyDictionary()
