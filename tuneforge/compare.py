@@ -153,11 +153,8 @@ def _labels(candidate: Candidate) -> Sequence[str]:
     """The classes that the model's own files name; none where it has none."""
     from tuneforge.training.classes import load_labels
 
-    config = Path(candidate.base).expanduser() / "config.json"
-    found = load_labels(Path(candidate.adapter)) if candidate.adapter else {}
-    if not found and config.is_file():
-        found = json.loads(config.read_text(encoding="utf-8"))
-    return [found["id2label"][i] for i in sorted(found.get("id2label") or {}, key=int)]
+    names = load_labels(Path(candidate.adapter or candidate.base).expanduser()).get("id2label") or {}
+    return [names[i] for i in sorted(names)]
 
 
 def _askable(run: Run, sets: Sequence[HeldOut], tokenizer: Tokenizer, context: RunContext) -> list[HeldOut]:

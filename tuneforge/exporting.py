@@ -57,6 +57,7 @@ def adapted_model(run: Run, folder: Path, context: RunContext) -> Loaded:
     from transformers import AutoTokenizer
 
     from tuneforge.model.brought import base_of
+    from tuneforge.training.classes import load_labels
 
     saved = folder / "model"
     if not saved.is_dir():
@@ -65,6 +66,8 @@ def adapted_model(run: Run, folder: Path, context: RunContext) -> Loaded:
     quantised = bool(getattr(base, "is_quantized", False))
     model: Any = run.adapter.load(base if quantised else base.float(), saved, trainable=False)
     whole = model if quantised else model.float()
+    for name, value in load_labels(saved).items():
+        setattr(whole.config, name, value)
     return Loaded(whole.eval(), AutoTokenizer.from_pretrained(str(saved)))
 
 

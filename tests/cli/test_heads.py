@@ -72,7 +72,7 @@ def test_classification_from_rows_to_a_model_that_stock_libraries_load(
     }  # fmt: skip
     folder = workplace / "run" / "model"
     more = load_labels(folder)
-    assert bool(more) == (adapter == "lora")
+    assert (folder / "labels.json").exists() == (adapter == "lora")
     model, logits = stock_logits(folder, predicted(workplace / "run")[0]["prompt"], **more)
     assert list(model.config.id2label.values()) == ["car", "cat", "sky"]
     assert model.config.problem_type == "single_label_classification"
@@ -81,6 +81,11 @@ def test_classification_from_rows_to_a_model_that_stock_libraries_load(
     again = read(next((workplace / "outputs").rglob("metrics.json")))
     mine = {r["metric"]: r["value"] for r in metrics["rows"] if (r["model"], r["versus"]) == ("tuned", "")}
     assert {r["metric"]: r["value"] for r in again["rows"]} == mine
+    assert cli.main(["export", "run", "exporter=merged"]) == 0
+    merged, exported = stock_logits(workplace / "run" / "export" / "merged", predicted(workplace / "run")[0]["prompt"])
+    assert merged.config.problem_type == "single_label_classification"
+    assert merged.config.id2label == model.config.id2label
+    assert exported == pytest.approx(logits, abs=0.05)  # bfloat16
     page = (workplace / "run" / "report.html").read_text(encoding="utf-8")
     assert "majority" in page
     assert "Newly" in page

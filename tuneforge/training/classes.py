@@ -109,9 +109,10 @@ def save_labels(folder: Path, loaded: Loaded) -> None:
 
 
 def load_labels(folder: Path) -> dict[str, Any]:
-    """Options for `from_pretrained` of the base of the adapter in that folder; empty where it has no classes."""
-    path = folder / LABELS
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """What a saved model or adapter says of its classes, as options for `from_pretrained`; empty where it has none."""
+    path = next((p for name in (LABELS, "config.json") if (p := folder / name).is_file()), None)
+    content = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    found = {name: content[name] for name in _SAVED if content.get(name) is not None}
     if "id2label" in found:
         found["id2label"] = {int(i): name for i, name in found["id2label"].items()}
     return found
