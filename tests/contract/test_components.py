@@ -39,6 +39,7 @@ NEEDS = {
     "optimizer/schedule_free": ["scheduler=constant"],
     "transform/length": ["transform.length.max_characters=9"],
     "synthetic/template": ["synthetic.template.grammar=helpdesk"],
+    "strategy/distill": ["strategy.teacher=./large"],
 }
 """Values without which a component refuses to compose."""
 
