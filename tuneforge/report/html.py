@@ -92,7 +92,9 @@ def cost(run: files.RunFiles) -> list[tuple[str, str]]:
         planned = training.get("planned_seconds")
         text = seconds(training["seconds"])
         found.append(("training", f"{text}, planned {seconds(planned)}" if planned else text))
-        found.append(("steps", count(training.get("steps"))))
+        best = ", stopped early" * bool(training.get("stopped_early"))
+        best = (f", best {count(training['best_step'])}" if training.get("best_step") else "") + best
+        found.append(("steps", count(training.get("steps")) + best))
         found.append(("loss tokens", count(training.get("loss_tokens"))))
     if record.get("peak_memory_bytes"):
         found.append(("peak memory", f"{record['peak_memory_bytes'] / 2**30:.1f} GiB"))

@@ -19,7 +19,7 @@ class MuonWithAdamW(Optimizer):
         self, groups: Sequence[Mapping[str, Any]], lr: float, muon: Mapping[str, Any], adamw: Mapping[str, Any]
     ) -> None:
         own = [dict(group) for group in groups]
-        kinds: tuple[tuple[type[Optimizer], bool, Mapping[str, Any]], ...] = ((Muon, True, muon), (AdamW, False, adamw))
+        kinds: tuple[tuple[Any, bool, Mapping[str, Any]], ...] = ((Muon, True, muon), (AdamW, False, adamw))
         self.members = [
             (kind([g for g in own if g["hidden"] is hidden], lr=lr, **more), hidden)
             for kind, hidden, more in kinds
@@ -28,7 +28,7 @@ class MuonWithAdamW(Optimizer):
         super().__init__(own, {"lr": lr})
         self._share()
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step of both; the closure is called once."""
         loss = closure() if closure is not None else None
         for member, _ in self.members:

@@ -70,6 +70,7 @@ def test_the_first_screen(tmp_path: Path) -> None:
     assert page.tags.count("circle") == 3 + 2 + 2 + 1, "the last marks the lowest validation loss"
     gap = "lowest validation loss after step 70: train 0.3538 over 50 steps, validation 0.27, gap -0.0838"
     assert f"{gap}; after step 290: train 0.07162 over 50 steps, validation 0.49, gap +0.4184" in text
+    assert "steps 411, best 80, stopped early" in text
     assert "Learning rate" in text
     assert "Gradient norm before clipping" in text
     assert "2 target rows" in text
