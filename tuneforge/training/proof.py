@@ -54,7 +54,7 @@ class Proof:
     classes: dict[str, int] = field(default_factory=dict)
     """Class → training rows, or tag → words; the most frequent first."""
     generates: bool = True
-    """The model writes text, so it must learn where to end."""
+    """Rows hold text that the model is to write, so it must learn from them where to end."""
     unit: str = "tokens"
     """What a loss item is."""
     loss_share: float = 0.0
@@ -154,7 +154,7 @@ def _counted(run: Run, encoded: EncodedSet, loaded: Loaded) -> Proof:
         loss_tokens=encoded.loss_tokens,
         loss_share=encoded.loss_tokens / encoded.tokens if run.strategy.unit == "tokens" else 0.0,
         classes=classes.counted(encoded.sources, run.strategy.record),
-        generates=run.strategy.head == "causal_lm",
+        generates=run.strategy.head == "causal_lm" and run.strategy.record != "prompt",
         unit=run.strategy.unit,
         max_length=encoded.max_length,
         stop_token=_stop_token(encoded, loaded),
@@ -189,8 +189,7 @@ def _prove_mask(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof) -> 
 
 
 def _warn(run: Run, proof: Proof) -> None:
-    answered = run.strategy.record != "prompt"  # what the model is only asked ends with no answer
-    if run.strategy.head == "causal_lm" and answered and proof.stop_trained < proof.texts:
+    if proof.generates and proof.stop_trained < proof.texts:
         how = "in no row" if not proof.stop_trained else f"only in {proof.stop_trained:,} of {proof.texts:,} rows"
         proof.warnings.append(
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
