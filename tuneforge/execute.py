@@ -277,9 +277,11 @@ def callbacks(run: Run) -> list[Callback]:
 def _summary(fitted: Fitted, proof: Proof) -> dict[str, Any]:
     """What training took, against its plan, for the record."""
     taken = (
-        "steps", "seconds", "tokens", "loss_tokens", "skipped_windows", "best_step", "stopped_early", "resumed_from"
+        "steps", "seconds", "tokens", "loss_tokens", "skipped_windows", "best_step", "stopped_early", "resumed_from",
+        "peak_memory",
     )  # fmt: skip
-    return {name: getattr(fitted, name) for name in taken} | {"planned_seconds": proof.planned_seconds}
+    planned = {"planned_seconds": proof.planned_seconds, "planned_memory": proof.memory["peak"]}
+    return {name: getattr(fitted, name) for name in taken} | planned
 
 
 def _report(folder: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ENOUGH_STEPS = 100
 """With fewer, packing is not chosen by itself."""
-SLOWER = 0.8
+SLOWER = 0.9
 """Speed of packs, against that of rows of like length, below which rows are chosen instead."""
 SAVES = 0.9
 """Padded tokens with grouping, against those without, below which it is chosen by itself."""

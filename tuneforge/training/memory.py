@@ -7,8 +7,9 @@ pass with the logits at hand, or the gradients; with several forward passes per 
 from __future__ import annotations
 
 import copy
+import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,6 +200,8 @@ class Watch(pl.Callback):  # type: ignore[misc]
             torch.cuda.reset_peak_memory_stats(pl_module.device)
             return
         try:
+            with suppress(AttributeError, TypeError):  # another C library than GNU's
+                ctypes.CDLL(None).malloc_trim(0)  # what earlier work left in the heap would hide what training takes
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak becomes what is now
         except OSError:
             return
