@@ -16,6 +16,7 @@ from tuneforge.adapter.peft_adapter import (
     linear_names,
     output_head,
     saved_whole,
+    short_names,
 )
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Lora(PeftAdapter):
         check_names("modules_to_save", self.modules_to_save, every, "module")
         for key in ("rank_pattern", "alpha_pattern"):
             check_patterns(key, getattr(self, key), linear)
-        targets = list(self.targets) or sorted({n.rsplit(".", 1)[-1] for n in linear})
+        targets = list(self.targets) or short_names(model, linear)
         layers = check_layers(model, self.layers) if self.layers else None
         return LoraConfig(
             task_type=TASKS.get(head),

@@ -180,6 +180,14 @@ def linear_names(model: Module) -> list[str]:
     ]
 
 
+def short_names(model: Module, paths: Sequence[str]) -> list[str]:
+    """Last names of the paths, where no other linear layer bears one of them; else the paths."""
+    names = {path.rsplit(".", 1)[-1] for path in paths}
+    every = [n for n, layer in model.named_modules() if type(layer).__name__ in LINEAR]
+    others = {n.rsplit(".", 1)[-1] for n in every if n not in set(paths)}
+    return sorted(paths if names & others else names)
+
+
 def new_head(model: Module) -> list[str]:
     """Children beside the body that hold parameters: a classifier, a score, its dense layer."""
     body = getattr(model, "base_model_prefix", "")

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 
-HEADS = ("lm_head", "embed_out", "score", "classifier")
-"""Heads stay whole: a new one trains, and transformers leaves out only some by itself."""
+HEADS = (
+    "lm_head", "embed_out", "cls", "predictions", "lm_predictions", "generator_predictions", "generator_lm_head",
+    "vocab_transform", "vocab_projector", r".*\.pooler", "score", "classifier", "pre_classifier", "classification_head",
+)  # fmt: skip
+"""What is never quantised: heads, which are tied to embeddings or new. Names, or patterns of paths; transformers itself
+misses a new classifier of BERT."""
 
 
 class Bits(StrEnum):

@@ -204,6 +204,12 @@ def test_encoders_too(adapter: Any, head: str, tmp_path: Path) -> None:
     assert (output(adapter.load(bert(head), tmp_path / "model", False)) - output(model)).abs().max() < 1e-6
 
 
+def test_layers_of_a_head_are_left_alone_though_they_bear_the_same_name(tmp_path: Path) -> None:
+    model = applied_to(Lora(r=4), bert("masked_lm"), "masked_lm", tmp_path)
+    assert not [n for n in trainable(model) if "cls." in n]
+    assert [n for n in trainable(model) if "attention.output.dense" in n]
+
+
 @pytest.mark.parametrize("head", ["sequence_classification", "reward", "token_classification"])
 def test_a_prefix_serves_classifiers(head: str, tmp_path: Path) -> None:
     adapter = Prefix(tokens=4, init=PrefixInit.random)

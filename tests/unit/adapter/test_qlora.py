@@ -12,6 +12,7 @@ from tests.unit.adapter.fitting import logits
 from tests.unit.training import small
 from tuneforge.adapter.lora import Init
 from tuneforge.adapter.qlora import Bits, Qlora
+from tuneforge.components import Strategy
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.model.tiny import Tiny
@@ -62,6 +63,30 @@ def test_trains_saves_loads_and_merges(adapter: Qlora, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     assert (logits(AutoModelForCausalLM.from_pretrained(tmp_path / "merged")) - tuned).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize("head", ["masked_lm", "sequence_classification"])
+def test_heads_stay_whole(head: str, model_folder: Path, tmp_path: Path) -> None:
+    """Of an encoder too, where transformers would quantise a new classifier, which is to train."""
+    from tests.unit.adapter.test_adapters import bert
+    from tuneforge.model.hf import DType, Hf
+
+    for file in ("config.json", "model.safetensors", "generation_config.json"):
+        (model_folder / file).unlink()
+    model = bert("masked_lm")
+    model.resize_token_embeddings(600)
+    model.save_pretrained(model_folder)
+    run = small.settings(adapter=Qlora(r=4))
+    run.model = Hf(path=str(model_folder), dtype=DType.float32)
+    run.strategy = type("Asks", (Strategy,), {"head": head, "name": "asks"})()
+    context = small.context(run, tmp_path)
+    context.labels = ("a", "b")
+    made = run.adapter.apply(run.model.load(head, context).model, context)
+    kinds = {n: type(m).__name__ for n, m in made.named_modules()}
+    assert "Linear4bit" in kinds.values()
+    assert not [n for n, kind in kinds.items() if kind == "Linear4bit" and ("cls" in n or "classifier" in n)]
+    logits(made)
+    assert any("classifier" in n and p.requires_grad for n, p in made.named_parameters()) == (head != "masked_lm")
 
 
 def test_what_cannot_be_quantised_is_refused(tmp_path: Path) -> None:
