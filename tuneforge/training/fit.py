@@ -57,7 +57,8 @@ class Fitted:
     """Optimizer steps left out because nothing in them carried loss."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """A dict per logged step: step, epoch, loss, learning_rate, grad_norm, speed (loss tokens per second),
-    validation_loss where it was measured, and the strategy's own numbers. Values are means since the last."""
+    validation_loss where it was measured, `learning_rate/PLACE` where layers learn at rates of their own, and the
+    strategy's and the adapter's own numbers. Values are means since the last."""
     best_step: int = 0
     """Optimizer step with the lowest validation loss; 0: there was no validation."""
     stopped_early: bool = False

@@ -356,3 +356,21 @@ def test_a_missing_library_is_one_line(monkeypatch, module, optimizer, line):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigError, match=line):
         optimizer.build([{"params": [torch.nn.Parameter(torch.zeros(1))], "weight_decay": 0.0}], 1.0)
+
+
+def test_what_a_checkpoint_was_made_with_is_plain_for_every_component():
+    import json
+
+    from tuneforge import plugins
+    from tuneforge.training.origin import PARTS, origin, refuse_another
+
+    seen = 0
+    for reference, cls in plugins.load().components.items():
+        group = reference.split("/")[0]
+        if group in PARTS:
+            run = small.settings(**{group: cls()})
+            again = json.loads(json.dumps(origin(run)))
+            refuse_another(again, run, 1)
+            assert again[group][""] == reference.split("/")[1]
+            seen += 1
+    assert seen > 30
