@@ -10,7 +10,7 @@ from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded
 from tuneforge.rules import problems
-from tuneforge.settings import Grouping
+from tuneforge.settings import Grouping, Packing
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import Sft
 from tuneforge.training import batching, memory, proof
@@ -254,3 +254,23 @@ def test_a_compiler_that_fails_is_said_and_training_goes_on(tmp_path, monkeypatc
     fitted = fit(run, small.loaded(small.llama()), small.encoded(small.rows(8)), None, False, context)
     assert fitted.steps == 1
     assert "training goes on without it: no compiler here" in context.notes[-1]["text"]
+
+
+def test_a_resumed_run_keeps_what_was_decided(tmp_path):
+    """Chosen by measured time and memory once, and written down: another machine would choose otherwise."""
+    found = {}
+    for resume in (None, str(tmp_path)):
+        run = small.settings(batch__size=4, batch__packing=Packing.off, resume=resume)
+        found[resume] = proof.Proof()
+        batching.decide(
+            run, small.loaded(small.llama()), small.encoded(small.rows(40)), found[resume], small.context(run, tmp_path)
+        )
+        kept = tmp_path / "data/batching.json"
+        if resume is None:
+            kept.write_text(
+                kept.read_text().replace('"micro": 4', '"micro": 3').replace('"grouped": true', '"grouped": false')
+            )
+    assert (found[None].micro, found[str(tmp_path)].micro) == (4, 3)
+    assert (found[None].grouped, found[str(tmp_path)].grouped) == (True, False)
+    assert found[None].memory["peak"] > found[str(tmp_path)].memory["peak"]
+    assert 0 < found[None].padding < found[str(tmp_path)].padding < 1
