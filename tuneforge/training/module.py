@@ -98,7 +98,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         self.rates = {g["place"]: g["lr"] for g in optimizer.param_groups if "place" in g}
         self.learning_rate = max(g["lr"] for g in optimizer.param_groups)
         self._rows = [r for micro in window for r in micro.rows]
-        with self.step.window([micro.batch for micro in window if micro.counts]):
+        with self.step.window([(micro.batch, micro.counts) for micro in window]):
             batches = [self._rolled_out(micro) for micro in window]
             for update in range(self.settings.strategy.updates()):
                 losses = [self._backward(micro, batch) for micro, batch in zip(window, batches, strict=True)]

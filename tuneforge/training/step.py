@@ -39,7 +39,7 @@ class TrainingStep:
         self.shared = pairs.SharedPrompt()
         self.as_found: AsFound | None = None
         """The model before its adapter was applied, for objectives with a reference."""
-        self._window: Sequence[Batch] | None = None
+        self._window: Sequence[tuple[Batch, bool]] | None = None
         self._sums: dict[str, Tensor] = {}
         self._reference: Module | None = None
 
@@ -66,8 +66,8 @@ class TrainingStep:
         return why
 
     @contextmanager
-    def window(self, batches: Sequence[Batch]) -> Iterator[None]:
-        """One optimizer step, whose micro-batches on this device are `batches`; nothing of it is kept afterwards."""
+    def window(self, batches: Sequence[tuple[Batch, bool]]) -> Iterator[None]:
+        """One optimizer step with its micro-batches on this device, and whether each counts; nothing of it is kept."""
         self._window, self._sums = batches, {}
         try:
             yield
@@ -81,9 +81,9 @@ class TrainingStep:
             if self._window is None:
                 return compute(batch)
             if key not in self._sums:
-                # A device without rows of its own in a short step still takes part in the sum.
-                mine = [compute(b) for b in self._window] or [compute(batch) * 0]
-                self._sums[key] = torch.stack(mine).sum(0)
+                # Every device does as many passes as the others, also where some of them do not count.
+                mine = [(compute(b), counts) for b, counts in self._window]
+                self._sums[key] = torch.stack([x if counts else torch.zeros_like(x) for x, counts in mine]).sum(0)
                 if torch.distributed.is_initialized():
                     torch.distributed.all_reduce(self._sums[key])
             return self._sums[key]

@@ -14,17 +14,21 @@ from safetensors.torch import save_file
 from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import Preempted, TuneForgeError
+from tuneforge.rows import Encoded
 from tuneforge.settings import Average
 from tuneforge.strategy.dpo import Dpo
+from tuneforge.strategy.kto import Kto
+from tuneforge.strategy.sft import Sft
 from tuneforge.training.fit import Fitted, fit
 
-ROWS, STEPS = 44, 12
+ROWS, STEPS = 45, 12
 CASES = {
     "sft ddp": {},
     "sft_lora ddp": {},
     "dpo_lora ddp": {},
     "dpo fsdp": {},
     "sft_lora fsdp": {},
+    "kto fsdp": {},
     "sft fsdp": {},
     "sft_averaged ddp": {},
     "sft_averaged fsdp": {},
@@ -40,12 +44,21 @@ CASES = {
 """Name → steps, or the case that it continues. The last two are refused."""
 
 
+def judged(n: int, seed: int = 0) -> list[Encoded]:
+    """Answers that are wanted or not, each with another's, on which the KL term is estimated."""
+    rows = small.rows(n, seed)
+    return [
+        Encoded({**row.parts, **{f"kl.{k}": v for k, v in rows[i - 1].parts.items()}}, {"desirable": float(i % 3 > 0)})
+        for i, row in enumerate(rows)
+    ]
+
+
 def train(name: str, folder: Path, world: int, rank: int = 0, resume: str = "", steps: int = STEPS) -> Fitted | str:
-    """Train one case; 8 rows per step, of which the last of an epoch has 4, in micro-batches of 2."""
+    """Train one case; 8 rows per step, of which the last of an epoch has 5, in micro-batches of 2."""
     kind, sharing = name.split(" ")[:2]
-    pairs = kind.startswith("dpo")
+    make = {"dpo": small.pairs, "kto": judged, "sft": small.rows}[kind[:3]]
     run = small.settings(
-        strategy=Dpo() if pairs else None,
+        strategy={"dpo": Dpo(), "kto": Kto(), "sft": Sft()}[kind[:3]],
         adapter=Lora() if kind.endswith("lora") else None,
         optimizer__learning_rate=1e-3,
         batch__size=2,
@@ -61,8 +74,7 @@ def train(name: str, folder: Path, world: int, rank: int = 0, resume: str = "", 
         regularization__average=Average.ema if kind.endswith("averaged") else Average.none,
         resume=resume or None,
     )
-    rows = small.pairs(ROWS) if pairs else small.rows(ROWS)
-    held_out = small.pairs(5, 9) if pairs else small.rows(5, 9)
+    rows, held_out = make(ROWS), make(5, 9)
     model = small.llama(seed=1 if "other_model" in name and rank else 0)
     data = small.encoded(rows[:-1] + rows[:1] if "other_rows" in name and rank else rows)
     context = small.context(run, Path(resume) if resume else folder)

@@ -101,7 +101,7 @@ def test_one_pass_serves_both_sides_and_is_not_kept(tmp_path: Path, monkeypatch:
             parameter.mul_(1.5)
     fresh = step_for(step.model, tmp_path).log_probs(step.model, batch, "chosen")[0]
     assert torch.allclose(step.log_probs(step.model, batch, "chosen")[0], fresh, atol=1e-4)
-    with step.window([batch]):
+    with step.window([(batch, True)]):
         held = weakref.ref(step.log_probs(step.model, batch, "chosen")[0])
     gc.collect()
     assert held() is None

@@ -54,7 +54,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("alone")
     return {
         kind: pair.train(f"{kind} auto", folder / kind, 1)
-        for kind in ("sft", "sft_lora", "sft_averaged", "dpo", "dpo_lora")
+        for kind in ("sft", "sft_lora", "sft_averaged", "dpo", "dpo_lora", "kto")
     }
 
 
@@ -62,7 +62,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ("name", "close"),
     [
         ("sft ddp", 1e-6), ("sft_lora ddp", 1e-6), ("dpo_lora ddp", 1e-6),
-        ("sft fsdp", 1e-5), ("sft_lora fsdp", 1e-5), ("dpo fsdp", 1e-5),
+        ("sft fsdp", 1e-5), ("sft_lora fsdp", 1e-5), ("dpo fsdp", 1e-5), ("kto fsdp", 1e-5),
         ("sft fsdp resumed", 1e-5), ("sft ddp resumed", 1e-5),
         ("sft_averaged ddp", 1e-6), ("sft_averaged fsdp", 1e-5), ("sft_averaged fsdp resumed", 1e-5),
     ],
@@ -118,7 +118,7 @@ def test_one_process_goes_on_where_two_stopped(both: Path, alone: dict[str, Any]
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_processes_that_would_train_other_things_are_named(rank: int, both: Path) -> None:
-    assert "rank 1: other training rows (44, " in said(both, rank)["sft ddp other_rows"]
+    assert "rank 1: other training rows (45, " in said(both, rank)["sft ddp other_rows"]
     assert "rank 1: other model weights" in said(both, rank)["sft ddp other_model"]
 
 
