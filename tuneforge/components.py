@@ -438,8 +438,6 @@ class Program(Component):
 class Optimizer(Component):
     """A torch optimizer."""
 
-    shares: ClassVar[bool] = True
-    """Whether it can work on parameters of which each device holds a share (trainer.strategy=fsdp)."""
     matrices: ClassVar[bool] = False
     """Treats hidden matrices unlike the rest: groups say by `hidden` which they are."""
     shareable: ClassVar[bool] = True

@@ -101,7 +101,6 @@ def _device_problems(run: Run) -> Iterator[str]:
         return
     adapter, strategy = type(run.adapter), type(run.strategy)
     reasons = {
-        f"optimizer={run.optimizer.name} needs whole parameters, as adamw does not": not run.optimizer.shares,
         f"the weights under adapter={run.adapter.name} cannot be shared out": adapter.quantization
         is not Adapter.quantization,
         f"what trains cannot change on the way (adapter={run.adapter.name})": adapter.before_step

@@ -24,7 +24,6 @@ class Adafactor(Optimizer):
 
     name: ClassVar[str] = "adafactor"
     shareable: ClassVar[bool] = False
-    shares: ClassVar[bool] = False
 
     beta1: float | None = None
     """Decay of the running mean of the gradient; null: no first moment, which saves its memory."""

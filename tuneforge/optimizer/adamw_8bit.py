@@ -20,7 +20,6 @@ class AdamW8Bit(Optimizer):
 
     name: ClassVar[str] = "adamw_8bit"
     shareable: ClassVar[bool] = False
-    shares: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
 
     beta1: float = 0.9

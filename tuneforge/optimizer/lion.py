@@ -23,7 +23,6 @@ class Lion(Optimizer):
 
     name: ClassVar[str] = "lion"
     shareable: ClassVar[bool] = False
-    shares: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
 
     beta1: float = 0.9

@@ -19,7 +19,6 @@ class Sgd(Optimizer):
     """torch's SGD with momentum; its weight decay is added to the gradient, not decoupled."""
 
     name: ClassVar[str] = "sgd"
-    shares: ClassVar[bool] = False
 
     momentum: float = 0.9
     """Decay of the running sum of gradients; 0: none, and no state."""
