@@ -113,7 +113,7 @@ class Dpo(Strategy):
         yield from self._check_smoothing(chosen)
         yield from self._check_divergence(chosen)
         size, whole = run.batch.size, run.batch.global_size
-        yield from self._cut(1 if whole is None or run.trainer.devices != "1" else whole // size)
+        yield from self._cut(1 if whole is None else whole // max(size, 1))
 
     def _check_smoothing(self, chosen: Sequence[PairLoss]) -> Iterator[str]:
         if not 0 <= self.label_smoothing < 0.5:
