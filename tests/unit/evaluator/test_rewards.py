@@ -145,3 +145,13 @@ def test_they_measure_a_model_on_rows_that_only_ask(make_run: Any) -> None:
     run, context = make_run()
     [found] = AnswerLength(most=1).measure(HFLM("base", *run.model.load("causal_lm", context)), [ROW], context)
     assert found["answer_length"] == 0, "a random model talks on"
+
+
+def test_a_classifier_is_no_judge(make_run: Any, judge_folder: Path) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(judge_folder, num_labels=3, ignore_mismatched_sizes=True)
+    model.save_pretrained(judge_folder)
+    _, context = make_run()
+    with pytest.raises(ConfigError, match=r"other classes \(LABEL_0, LABEL_1, LABEL_2\)"):
+        RewardModel(path=str(judge_folder)).judge([ROW], [Answer("x")], context)
