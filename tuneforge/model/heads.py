@@ -48,6 +48,22 @@ def label_options(head: str, labels: Sequence[str]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
 
 
+def other_classes(config: Mapping[str, Any], head: str, labels: Sequence[str]) -> str:
+    """The classes of the head that a model brings, where they are not the run's; empty: they are, or it has none."""
+    brought = list((config.get("id2label") or {}).values())
+    same = len(brought) == 1 if head == "reward" else brought == list(labels) or not labels
+    if head not in (*LABELLED, "reward") or not brought or same:
+        return ""
+    return ", ".join(brought[:5]) + (f" and {len(brought) - 5} more" if len(brought) > 5 else "")
+
+
+def renew_head(model: Any) -> None:
+    """Draw every weight outside of the model's body anew."""
+    for name, module in model.named_modules():
+        if name.partition(".")[0] not in ("", model.base_model_prefix) and hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+
+
 def say_new(path: str, head: str, missing: Iterable[str], context: Context) -> None:
     """Name the weights that are new. ConfigError where a language model would speak through them, or nobody trains."""
     names = sorted(missing)

@@ -114,7 +114,7 @@ class Hf(Model):
 
     def _plain(self, head: str, context: Context, own: bool) -> Loaded:
         """A plain folder or hub name; `own`: this run's model, which its adapter may want quantised."""
-        from tuneforge.model.heads import auto_class, label_options, new_weights, say_new
+        from tuneforge.model.heads import auto_class, label_options, new_weights, other_classes, renew_head, say_new
         from tuneforge.model.tokenizer import check_size
 
         auto = auto_class(self.name, head, self.config())
@@ -124,8 +124,16 @@ class Hf(Model):
             _check_weights(folder)
         tokenizer = self.tokenizer(folder, context)
         options = self._weights(context, own) | label_options(head, context.labels)
+        other = other_classes(self.config(), head, context.labels)
+        if other and context.whole:
+            raise ConfigError(f"{self.path}: its head has other classes ({other}); it was not trained with a {head} head")
         with new_weights(context.seed):
-            model, report = self._from_hub(auto, output_loading_info=True, **options)
+            model, report = self._from_hub(
+                auto, output_loading_info=True, ignore_mismatched_sizes=bool(other), **options
+            )
+            if other and not report["missing_keys"]:
+                renew_head(model)
+                context.note(f"the model brings a head for other classes ({other}); its weights are drawn anew")
         say_new(self.path, head, report["missing_keys"], context)
         if "quantization_config" in options:
             from tuneforge.training.four_bits import keep_exact

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,3 +173,42 @@ def test_invalid_bio_is_counted() -> None:
     assert orphans(["NOUN", "VERB"]) == 0
     rows = tagged_rows([["O", "I-x"], ["B-x", "I-x"]])
     assert next(iter(warnings(rows, "tags"))).startswith("1 tags of 1 training rows continue an entity")
+
+
+@pytest.mark.parametrize("labels", [["x", "y", "z"], ["a", "c", "b"], ["a", "b", "c", "d"]])
+def test_a_head_for_other_classes_is_drawn_anew(labels: list[str], tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from tuneforge.model.hf import Hf
+    from tuneforge.model.tiny import Tiny
+
+    names = ["a", "b", "c"]
+    first = Tiny().load("sequence_classification", settings(names))
+    first.model.save_pretrained(tmp_path)
+    first.tokenizer.save_pretrained(tmp_path)
+    saved: Any = AutoModelForSequenceClassification.from_pretrained(str(tmp_path), dtype=torch.float32)
+    other: Any = settings(labels)
+    again: Any = Hf(path=str(tmp_path)).load("sequence_classification", other).model
+    assert list(again.config.id2label.values()) == labels
+    assert any("the model brings a head for other classes (a, b, c)" in note["text"] for note in other.notes)
+    assert again.score.weight.shape[0] == len(labels)
+    assert labels[3:] or not torch.equal(again.score.weight, saved.score.weight)
+    assert torch.equal(again.model.embed_tokens.weight, saved.model.embed_tokens.weight)
+    same: Any = settings(names)
+    kept: Any = Hf(path=str(tmp_path)).load("sequence_classification", same).model
+    assert torch.equal(kept.score.weight, saved.score.weight)
+    assert not any("drawn anew" in note["text"] for note in same.notes)
+
+
+def test_a_reward_head_is_kept(tmp_path: Path) -> None:
+    import torch
+
+    from tuneforge.model.hf import Hf
+    from tuneforge.model.tiny import Tiny
+
+    first: Any = Tiny().load("reward", settings([]))
+    first.model.save_pretrained(tmp_path)
+    first.tokenizer.save_pretrained(tmp_path)
+    kept: Any = Hf(path=str(tmp_path)).load("reward", settings([])).model
+    assert torch.equal(kept.score.weight, first.model.score.weight)
