@@ -64,6 +64,8 @@ def start(overrides: Sequence[str], file: str | None, config_dirs: Sequence[str]
 
 def check(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
     """`tuneforge check`: everything before the first step, of a config or of a run that is there."""
+    if world.current().rank:
+        return 0  # the first process checks for all
     if len(paths) > 1:
         raise ConfigError(f"check: takes one run directory or YAML file, found {', '.join(paths)}")
     folder = Path(paths[0]) if paths else None

@@ -19,6 +19,7 @@ from typing import Any
 from tuneforge import composition, record, saved, terminal
 from tuneforge.errors import ConfigError, Preempted, TuneForgeError
 from tuneforge.files import write_json
+from tuneforge.training import world
 
 WARM = (
     "torch",
@@ -43,6 +44,8 @@ class Point:
 
 def run(overrides: Sequence[str], file: str | None = None, config_dirs: Sequence[str] = ()) -> int:
     """Run every point; 0 when all finished, else the first failed point's exit code."""
+    if world.current().size > 1:
+        raise ConfigError("-m: the points of a grid start their own processes; run it without torchrun or srun")
     lists = composition.points(overrides)
     composed = [composition.compose_config(o, file=file, config_dirs=config_dirs) for o in lists]
     if any(c.run.resume for c in composed):

@@ -143,5 +143,9 @@ def test_torchrun_without_a_directory_is_refused(
 ) -> None:
     for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
+    assert cli.main(["check", "trainer=ddp"]) == 0
+    assert list(workplace.iterdir()) == []
+    assert cli.main(["-m", "trainer=ddp", "seed=1,2"]) == 2
+    assert "run it without torchrun or srun" in capsys.readouterr().err
     assert cli.main(["trainer=ddp"]) == 2
     assert "output_dir: 2 processes were started, and all must find the run" in capsys.readouterr().err
