@@ -33,8 +33,8 @@ class Prefix(PromptLearning):
     learning_rate_factor: ClassVar[float] = 100.0
     heads: ClassVar[tuple[str, ...]] = ("causal_lm", "sequence_classification", "reward", "token_classification")
 
-    init: PrefixInit = PrefixInit.zero
-    """zero (attention is drawn to empty positions at first) or random (as in the paper, with a projection)."""
+    init: PrefixInit = PrefixInit.random
+    """random, or zero (attention is drawn to empty positions at first); random learned faster on the embedded model."""
     projection: bool = False
     """The prefix comes out of a small network during training, which is left behind when it is saved."""
     hidden: int = 128

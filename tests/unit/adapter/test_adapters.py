@@ -84,7 +84,7 @@ def test_a_name_that_fits_nothing_is_refused(adapter: Any, message: str, tmp_pat
         (Lora(dora=True, init=Init.mica), ["dora=true and adapter.init=mica"]),
         (Ia3(feedforward=["down_proj"]), ["adapter.feedforward: down_proj must stand in adapter.targets too"]),
         (Prefix(tokens=0), ["adapter.tokens=0 must be at least 1"]),
-        (Prefix(projection=True), ["adapter.projection=true needs adapter.init=random"]),
+        (Prefix(projection=True, init=PrefixInit.zero), ["adapter.projection=true needs adapter.init=random"]),
         (Prompt(text="Sort:"), ["adapter.text and adapter.init=text go together"]),
         (Prompt(init=PromptInit.text), ["adapter.text and adapter.init=text go together"]),
         (Ptuning(hidden=0), ["adapter.hidden=0 must be at least 1"]),

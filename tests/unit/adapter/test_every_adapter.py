@@ -33,7 +33,8 @@ SAME = [
 """Step 0 equals the base, and so does the model when the adapter is off."""
 MOVING = [Lora(r=4, init=Init.pissa), Lora(r=4, init=Init.olora)]
 PROMPTS = [
-    Prefix(tokens=4), Prefix(tokens=4, init=PrefixInit.random, projection=True, hidden=16), Prompt(tokens=4),
+    Prefix(tokens=4), Prefix(tokens=4, init=PrefixInit.zero), Prefix(tokens=4, projection=True, hidden=16),
+    Prompt(tokens=4),
     Prompt(tokens=4, init=PromptInit.random), Ptuning(tokens=4, hidden=16),
     Ptuning(tokens=4, hidden=16, encoder=Encoder.lstm),
 ]  # fmt: skip
