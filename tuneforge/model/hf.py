@@ -126,7 +126,9 @@ class Hf(Model):
         options = self._weights(context, own) | label_options(head, context.labels)
         other = other_classes(self.config(), head, context.labels)
         if other and context.whole:
-            raise ConfigError(f"{self.path}: its head has other classes ({other}); it was not trained with a {head} head")
+            raise ConfigError(
+                f"{self.path}: its head has other classes ({other}); it was not trained with a {head} head"
+            )
         with new_weights(context.seed):
             model, report = self._from_hub(
                 auto, output_loading_info=True, ignore_mismatched_sizes=bool(other), **options
