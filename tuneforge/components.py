@@ -201,7 +201,7 @@ class Strategy(Component):
     """An objective: how rows become tokens and labels, and tokens a loss."""
 
     record: ClassVar[str]
-    """What rows it needs: text, messages, completion, preference, label, tags or pair."""
+    """What rows it needs: text, messages, completion, prompt, preference, unpaired, label, tags or pair."""
     head: ClassVar[str] = "causal_lm"
     packable: ClassVar[bool] = False
     """Several rows may share one sequence: parts are exactly input_ids and labels."""
