@@ -70,7 +70,10 @@ class Encoded(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """A loss SUM and the number of items it sums over; the core divides over the whole step."""
+    """A loss SUM and the number of items it sums over; the core divides over the whole step.
+
+    A log is a sum over the same items, or a tensor (2,): a sum, and what it is divided by.
+    """
 
     total: Tensor
     items: Tensor | int
