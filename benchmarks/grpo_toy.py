@@ -52,8 +52,8 @@ def one(seed: int, steps: int, files: tuple[Path, Path], folder: Path, more: lis
     from tuneforge.context import RunContext
     from tuneforge.evaluation.lm import HFLM
     from tuneforge.preparation.prepare import prepare
-    from tuneforge.training.encode import encode
     from tuneforge.training.fit import fit
+    from tuneforge.training.text.encode import encode
 
     train, test = files
     run = tuneforge.compose(

@@ -37,7 +37,7 @@ def naive(head: torch.nn.Linear, states: Tensor, targets: Tensor) -> Tensor:
 
 
 def run(variant: str, states: Tensor, head: torch.nn.Linear, targets: Tensor) -> Tensor:
-    from tuneforge.training import chunked_head, likelihood, linear_cross_entropy
+    from tuneforge.training.loss import chunked_head, likelihood, linear_cross_entropy
 
     if variant == "naive":
         return naive(head, states, targets)

@@ -29,7 +29,7 @@ from tuneforge.rows import Encoded
 from tuneforge.scheduler.constant import Constant
 from tuneforge.settings import Run
 from tuneforge.strategy.dpo import Dpo
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.step import TrainingStep
 
 VOCABULARY, PROMPT, ANSWER, BATCH = 4096, 300, 60, 4

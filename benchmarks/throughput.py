@@ -76,8 +76,8 @@ def padded(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
 
 def packs(rows: list[dict[str, list[int]]]) -> list[dict[str, torch.Tensor]]:
     from tuneforge.rows import Encoded
-    from tuneforge.training.collate import collate_packed
-    from tuneforge.training.packing import pack
+    from tuneforge.training.batches.collate import collate_packed
+    from tuneforge.training.batches.packing import pack
 
     encoded = [Encoded(r) for r in rows]
     found = [[encoded[i] for i in unit] for unit in pack(encoded, LENGTH)]
@@ -119,8 +119,8 @@ def tuneforge(rows: list[dict[str, list[int]]]) -> float:
     from tuneforge.scheduler.constant import Constant
     from tuneforge.settings import Run
     from tuneforge.strategy.sft import Sft
-    from tuneforge.training.encode import EncodedSet
     from tuneforge.training.fit import fit
+    from tuneforge.training.text.encode import EncodedSet
 
     class Clock(pl.Callback):  # type: ignore[misc]
         began = ended = 0.0

@@ -15,7 +15,7 @@ from tuneforge.complaints import readable
 from tuneforge.composition import Composed, compose_config
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.settings import Run
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 RESUMABLE = (
     "trainer.max_steps", "trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "optimizer.learning_rate"

@@ -119,7 +119,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     from tuneforge.evaluation.tidy import rows
     from tuneforge.files import write_json
     from tuneforge.preparation import prepare
-    from tuneforge.training import classes as training_classes
+    from tuneforge.training.text import classes as training_classes
 
     execute.quiet_libraries()
     with book.stage("data"):
@@ -151,7 +151,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
 
 def _labels(candidate: Candidate) -> Sequence[str]:
     """The classes that the model's own files name; none where it has none."""
-    from tuneforge.training.classes import load_labels
+    from tuneforge.training.text.classes import load_labels
 
     names = load_labels(Path(candidate.adapter or candidate.base).expanduser()).get("id2label") or {}
     return [names[i] for i in sorted(names)]
@@ -160,7 +160,7 @@ def _labels(candidate: Candidate) -> Sequence[str]:
 def _askable(run: Run, sets: Sequence[HeldOut], tokenizer: Tokenizer, context: RunContext) -> list[HeldOut]:
     """The sets without rows that no model with this head can be asked; how many is said."""
     from tuneforge.preparation import encoded
-    from tuneforge.training.held_out import askable
+    from tuneforge.training.text.held_out import askable
 
     kept, odd = askable(run, sets, tokenizer, context)
     encoded.held_out(run, sets, odd, context)
@@ -183,7 +183,7 @@ def _variants(found: Sequence[Candidate], context: RunContext) -> Iterator[tuple
 
 def _load(candidate: Candidate, context: RunContext) -> Loaded:
     """The model or an adapter's base, with the head of the run's strategy and the classes of its own files."""
-    from tuneforge.training.classes import load_labels
+    from tuneforge.training.text.classes import load_labels
 
     own = load_labels(Path(candidate.adapter)) if candidate.adapter else {}
     labels = _labels(candidate) if own else ()

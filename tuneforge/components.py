@@ -261,13 +261,13 @@ class Strategy(Component):
 
     def loss_items(self, encoded: Encoded) -> int:
         """How many items of `unit` the row brings into the loss; the default counts tokens that are predicted."""
-        from tuneforge.training.collate import predicted
+        from tuneforge.training.batches.collate import predicted
 
         return predicted(encoded)
 
     def referenced(self, encoded: Encoded) -> Sequence[str]:
         """Parts of a row whose reference log-probabilities are needed, where `reference` is set."""
-        from tuneforge.training.collate import parts_of
+        from tuneforge.training.batches.collate import parts_of
 
         return parts_of(encoded)
 
@@ -276,7 +276,7 @@ class Strategy(Component):
 
     def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
         """Right-padded int64 tensors (rows, length) per part, `attention_mask` per `input_ids`."""
-        from tuneforge.training.collate import collate
+        from tuneforge.training.batches.collate import collate
 
         return collate(rows, pad)
 
@@ -294,7 +294,7 @@ class Strategy(Component):
 
     def chunks(self, encoded: Encoded, limit: int) -> Iterator[Encoded]:
         """A row longer than `limit` tokens in pieces that fit; asked of strategies that are `chunked`."""
-        from tuneforge.training.encode import overlapping
+        from tuneforge.training.text.encode import overlapping
 
         return overlapping(encoded, limit)
 
@@ -405,7 +405,7 @@ class Exporter(Component):
     """Writes the tuned model in another form."""
 
     tolerance: float | None = None
-    """Largest difference from the tuned model's outputs, as a share of the largest one; null: what the form explains."""
+    """Largest difference from the tuned model's outputs, as a share of the largest; null: what the form explains."""
 
     @property
     def limit(self) -> float:

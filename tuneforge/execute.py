@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from tuneforge.evaluation.measure import Measured
     from tuneforge.evaluation.verdict import Verdict
     from tuneforge.preparation.prepare import Prepared
-    from tuneforge.training.encode import EncodedSet
     from tuneforge.training.fit import Fitted
     from tuneforge.training.proof import Proof
+    from tuneforge.training.text.encode import EncodedSet
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
     """Everything before the first step; DataRefused where the data does not deserve one."""
     from tuneforge.preparation import encoded, prepare
     from tuneforge.training import proof as proofs
-    from tuneforge.training.encode import encode
-    from tuneforge.training.held_out import askable
+    from tuneforge.training.text.encode import encode
+    from tuneforge.training.text.held_out import askable
 
     with book.stage("data"):
         prepared = prepare.prepare(run, context)
@@ -185,7 +185,7 @@ def save_model(run: Run, tuned: Loaded, folder: Path) -> None:
 
 def save_tokenizer(tuned: Loaded, folder: Path) -> None:
     """The tokenizer with the chat template that was trained on."""
-    from tuneforge.training.chat import trained_template
+    from tuneforge.training.text.chat import trained_template
 
     own = tuned.tokenizer.chat_template
     tuned.tokenizer.chat_template = trained_template(tuned.tokenizer)

@@ -57,7 +57,7 @@ def adapted_model(run: Run, folder: Path, context: RunContext) -> Loaded:
     from transformers import AutoTokenizer
 
     from tuneforge.model.brought import base_of
-    from tuneforge.training.classes import load_labels
+    from tuneforge.training.text.classes import load_labels
 
     saved = folder / "model"
     if not saved.is_dir():

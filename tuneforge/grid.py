@@ -19,7 +19,7 @@ from typing import Any
 from tuneforge import composition, record, saved, terminal
 from tuneforge.errors import ConfigError, Preempted, TuneForgeError
 from tuneforge.files import write_json
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 WARM = (
     "torch",

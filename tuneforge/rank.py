@@ -18,7 +18,7 @@ from tuneforge import ranks, saved
 from tuneforge.context import RunContext
 from tuneforge.errors import TuneForgeError
 from tuneforge.execute import callbacks, quiet_libraries
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 
 def follow(overrides: Sequence[str]) -> int:
@@ -35,9 +35,9 @@ def follow(overrides: Sequence[str]) -> int:
 def serve(folder: Path, given: Mapping[str, Any]) -> None:
     """Load the run of the directory, prepare its rows and train with the others."""
     from tuneforge.preparation.prepare import prepare
-    from tuneforge.training.encode import encode
     from tuneforge.training.fit import fit
-    from tuneforge.training.held_out import askable
+    from tuneforge.training.text.encode import encode
+    from tuneforge.training.text.held_out import askable
 
     run = saved.load(folder)
     run.resume, run.batch.size = given["resume"], given["batch_size"]

@@ -24,7 +24,7 @@ from tuneforge.errors import ConfigError, TuneForgeError
 from tuneforge.files import write_json
 from tuneforge.settings import Run
 from tuneforge.terminal import say
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 ORDERS = ".ranks.json"
 """In the run directory: what rank 0 has decided before training."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tuneforge import cli
-from tuneforge.training.classes import load_labels
+from tuneforge.training.text.classes import load_labels
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # PEFT's own, as it loads
 SHORT = ("model=tiny", "trainer.max_steps=6", "batch.size=8", "test.share.fraction=0.3")

@@ -151,8 +151,8 @@ def made_rows(strategy: Strategy) -> list[Row]:
 def trained(run: Run, folder: Path) -> Any:
     """The run's rows encoded and trained, as the core does it. ConfigError where it is refused."""
     from tuneforge.execute import quiet_libraries
-    from tuneforge.training.encode import encode
     from tuneforge.training.fit import fit
+    from tuneforge.training.text.encode import encode
 
     quiet_libraries()
     reasons = [r for _, part in run.components() for r in part.check(run)]

@@ -11,7 +11,7 @@ import torch
 
 from tests.unit.training import bert, small
 from tuneforge.rows import Loaded, Row
-from tuneforge.training.encode import EncodedSet
+from tuneforge.training.text.encode import EncodedSet
 
 STEPS, SIZE = 12, 8
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the other libraries
@@ -66,8 +66,8 @@ def windows(rows: list[Any]) -> list[list[Any]]:
 
 def test_mlm_equals_transformers(tmp_path: Path) -> None:
     from tuneforge.strategy.mlm import Mlm
-    from tuneforge.training.collate import collate
-    from tuneforge.training.masking import Mask, hide
+    from tuneforge.training.batches.collate import collate
+    from tuneforge.training.loss.masking import Mask, hide
 
     draw, tokenizer = random.Random(0), bert.tokenizer()
     rows = [{"text": bert.sentence(draw, 3, 40)} for _ in range(STEPS * SIZE)]
@@ -120,9 +120,9 @@ def test_distill_equals_trl(tmp_path: Path, monkeypatch: Any, divergence: str, b
     from trl.experimental.gkd import GKDTrainer
 
     from tuneforge.strategy.distill import Distill, Divergence
-    from tuneforge.training import distillation
-    from tuneforge.training.collate import collate, collate_packed
+    from tuneforge.training.batches.collate import collate, collate_packed
     from tuneforge.training.fit import fit
+    from tuneforge.training.loss import distillation
 
     monkeypatch.setattr(distillation, "LARGEST", 50 * 100)  # several chunks per batch
     teacher = small.llama(seed=1, hidden_size=48, vocabulary=107, tie=False).eval()
@@ -144,7 +144,7 @@ def test_distill_equals_trl(tmp_path: Path, monkeypatch: Any, divergence: str, b
     fitted = fit(run, loaded, made, None, packing, small.context(run, tmp_path), order=lambda epoch: order)
     theirs = small.llama(vocabulary=100)
     if packing:
-        from tuneforge.training.packing import pack
+        from tuneforge.training.batches.packing import pack
 
         units = [[rows[i] for i in unit] for unit in pack(rows, 64)]
         batches = [

@@ -16,7 +16,7 @@ from tests.unit.training import small
 from tuneforge.components import Evaluator
 from tuneforge.rows import Encoded, Loaded, Metric, Row
 from tuneforge.strategy.grpo import Grpo
-from tuneforge.training.sampling import Continuation, prompts_of, sequences
+from tuneforge.training.loss.sampling import Continuation, prompts_of, sequences
 
 pytest.importorskip("trl", reason="TRL is the oracle; pip install 'tuneforge[dev]'")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of TRL's trainers, not ours
@@ -95,8 +95,8 @@ class Recorded(Grpo):
 
 
 def ours(folder: Path, strategy: Grpo, **more: Any) -> Any:
-    from tuneforge.training.encode import EncodedSet
     from tuneforge.training.fit import fit
+    from tuneforge.training.text.encode import EncodedSet
 
     chosen = {
         "seed": SEED, "batch__size": PROMPTS, "batch__global_size": PROMPTS * ACCUMULATE, "trainer__max_steps": STEPS,

@@ -97,7 +97,7 @@ def test_sft(tmp_path, masked):
 def test_sft_packed_over_epochs(tmp_path):
     from trl import SFTConfig, SFTTrainer
 
-    from tuneforge.training.packing import pack
+    from tuneforge.training.batches.packing import pack
 
     # Lengths that all differ: two best-fit-decreasing packers can then only agree.
     draw = random.Random(0)

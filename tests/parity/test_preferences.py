@@ -82,7 +82,7 @@ def test_dpo_with_shared_prompts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
-    from tuneforge.training import pairs
+    from tuneforge.training.loss import pairs
 
     joint: list[int] = []
     scores = pairs.scores

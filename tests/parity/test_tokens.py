@@ -14,7 +14,7 @@ from tuneforge.rows import Encoded, Row
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.instruction import Instruction
 from tuneforge.strategy.sft import LossOn, Sft
-from tuneforge.training.chat import training_template
+from tuneforge.training.text.chat import training_template
 
 pytestmark = [
     pytest.mark.shared,

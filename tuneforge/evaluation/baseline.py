@@ -145,7 +145,7 @@ def _question(row: Row) -> str:
 
 def _shots(run: Run, base: HFLM, pool: list[Row], rows: Sequence[Row]) -> list[Row]:
     """Seeded rows of the pool, as many as asked for that leave room in the context for the longest prompt."""
-    from tuneforge.training.render import RenderError, prompt_ids
+    from tuneforge.training.text.render import RenderError, prompt_ids
 
     longest = max(rows, key=lambda row: len(_question(row)), default=None)
     shots: list[Row] = []

@@ -60,8 +60,8 @@ class HeadLM(Unable):
 
     def tag(self, rows: Sequence[Row]) -> list[list[str]]:
         """A tag per word, read at the token where it was trained."""
-        from tuneforge.training.literal import RenderError
-        from tuneforge.training.words import encode_words
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.words import encode_words
 
         if self.head != "token_classification":
             return super().tag(rows)
@@ -79,8 +79,8 @@ class HeadLM(Unable):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n, d) embeddings, pooled as in training."""
-        from tuneforge.training.literal import RenderError
-        from tuneforge.training.render import affixed
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import affixed
 
         if self.head != "embedding":
             return super().embed(texts)
@@ -123,7 +123,7 @@ class HeadLM(Unable):
         """(nats, tokens) of what is hidden in each piece."""
         import torch
 
-        from tuneforge.training import masking
+        from tuneforge.training.loss import masking
         from tuneforge.training.mode import evaluating
 
         tokenizer: Any = self.tokenizer
@@ -152,7 +152,7 @@ class HeadLM(Unable):
         """What `read` gives per row of a right-padded batch, in the order of the rows."""
         import torch
 
-        from tuneforge.training.collate import collate
+        from tuneforge.training.batches.collate import collate
         from tuneforge.training.mode import evaluating
 
         longest, limit = max(map(len, ids), default=0), context_length(self.model)

@@ -18,7 +18,7 @@ from tuneforge.evaluation.decoding import greedy
 from tuneforge.evaluation.trouble import Trouble
 from tuneforge.evaluation.windows import Window, sum_log_probs, windows
 from tuneforge.rows import Answer, Row, content_hash
-from tuneforge.training.encode import positions_before
+from tuneforge.training.text.encode import positions_before
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,7 +135,7 @@ class HFLM:
 
     def prompt(self, row: Row, max_tokens: int) -> list[int]:
         """The ids that the model is asked with: as many shots as leave room for an answer; [] if unrenderable."""
-        from tuneforge.training.render import RenderError
+        from tuneforge.training.text.render import RenderError
 
         try:
             return self._shortened(row, min(max_tokens, (self.context or max_tokens) // 4))
@@ -145,7 +145,7 @@ class HFLM:
 
     def _shortened(self, row: Row, room: int, column: str = "completion") -> list[int]:
         """The prompt with as many shots as leave `room` tokens, the last ones kept."""
-        from tuneforge.training.render import prompt_ids
+        from tuneforge.training.text.render import prompt_ids
 
         for dropped in range(len(self.shots) + 1):
             ids = prompt_ids(row.columns, self.tokenizer, self.shots[dropped:], column)
@@ -174,7 +174,7 @@ class HFLM:
     @cached_property
     def stop(self) -> set[int]:
         """Token ids that end an answer."""
-        from tuneforge.training.render import stop_ids
+        from tuneforge.training.text.render import stop_ids
 
         return set(stop_ids(self.tokenizer, self.model))
 
@@ -243,7 +243,7 @@ class HFLM:
 
     def _texts(self, rows: Sequence[Row]) -> list[Scored]:
         """The `text` column of each row after BOS or EOS."""
-        from tuneforge.training.render import RenderError, plain
+        from tuneforge.training.text.render import RenderError, plain
 
         begin, end = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         first = [t for t in (begin, end) if t is not None][:1]
@@ -262,7 +262,7 @@ class HFLM:
 
     def _answered(self, rows: Sequence[Row], column: str) -> list[Scored]:
         """The answer in `column` of each row after its prompt, without the token that ends it."""
-        from tuneforge.training.render import RenderError, answers
+        from tuneforge.training.text.render import RenderError, answers
 
         found = []
         for row, whole in zip(rows, answers([r.columns for r in rows], self.tokenizer, column), strict=True):

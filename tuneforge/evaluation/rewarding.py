@@ -35,7 +35,7 @@ def rewards(judge: Loaded, rows: Sequence[Row], context: Context) -> list[float]
 
 
 def _ids(judge: Loaded, rows: Sequence[Row]) -> list[list[int]]:
-    from tuneforge.training.render import RenderError, answers
+    from tuneforge.training.text.render import RenderError, answers
 
     limit, found = context_length(judge.model), []
     for row, one in zip(rows, answers([row.columns for row in rows], judge.tokenizer, "completion"), strict=True):

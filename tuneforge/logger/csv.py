@@ -24,6 +24,6 @@ class Csv(Logger):
 
     def build(self, context: Context) -> LightningLogger:
         """A Lightning logger that writes the file."""
-        from tuneforge.training.csv_log import CsvLog
+        from tuneforge.training.log.csv_log import CsvLog
 
         return CsvLog(context.folder / "logs" / self.file)

@@ -29,6 +29,6 @@ class MLflow(Logger):
 
     def build(self, context: Context) -> LightningLogger:
         """Lightning's MLFlowLogger."""
-        from tuneforge.training.loggers import mlflow_log
+        from tuneforge.training.log.loggers import mlflow_log
 
         return mlflow_log(context.folder, self.experiment, self.tracking_uri)

@@ -26,6 +26,6 @@ class TensorBoard(Logger):
 
     def build(self, context: Context) -> LightningLogger:
         """Lightning's TensorBoardLogger."""
-        from tuneforge.training.loggers import TensorBoardLog
+        from tuneforge.training.log.loggers import TensorBoardLog
 
         return TensorBoardLog(context.folder / "logs", name="", version=self.folder)

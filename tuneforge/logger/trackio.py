@@ -29,7 +29,7 @@ class Trackio(Logger):
 
     def build(self, context: Context) -> LightningLogger:
         """A Lightning logger over the trackio package; Lightning has none."""
-        from tuneforge.training.loggers import TrackioLog, kept_id
+        from tuneforge.training.log.loggers import TrackioLog, kept_id
 
         run = f"{context.folder.name}-{kept_id(context.folder / 'logs' / 'trackio.id')}"
         return TrackioLog(self.project, run, self.space)

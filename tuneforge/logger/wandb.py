@@ -37,7 +37,7 @@ class Wandb(Logger):
 
     def build(self, context: Context) -> LightningLogger:
         """Lightning's WandbLogger."""
-        from tuneforge.training.loggers import WandbLog, kept_id
+        from tuneforge.training.log.loggers import WandbLog, kept_id
 
         folder = context.folder / "logs"
         return WandbLog(

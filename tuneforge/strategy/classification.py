@@ -50,7 +50,7 @@ class Classification(Strategy):
 
     def labels(self, rows: Sequence[Row]) -> Sequence[str]:
         """The classes of the rows, sorted."""
-        from tuneforge.training.classes import names
+        from tuneforge.training.text.classes import names
 
         if self.multi_label is None:
             self._several = any(isinstance(row.columns["label"], list) for row in rows)
@@ -67,9 +67,9 @@ class Classification(Strategy):
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Tokens of the text, and part `class`: the index of its class, or 0 or 1 for each class."""
-        from tuneforge.training.literal import RenderError
         from tuneforge.training.objective import misfit
-        from tuneforge.training.render import affixed
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import affixed
 
         index = {name: i for i, name in enumerate(context.labels)}
         texts = affixed([row.columns.get("text") or "" for row in rows], tokenizer)
@@ -88,7 +88,7 @@ class Classification(Strategy):
 
     def _odd(self, named: Sequence[str], known: Sequence[str]) -> str:
         """Why the classes of a row cannot be trained; empty: they can."""
-        from tuneforge.training.classes import unknown
+        from tuneforge.training.text.classes import unknown
 
         new = next((name for name in named if name not in known), None)
         if new is not None:
@@ -118,6 +118,6 @@ class Classification(Strategy):
 
     def save(self, folder: Path, loaded: Loaded) -> None:
         """The classes beside an adapter, whose base model does not know them."""
-        from tuneforge.training.classes import save_labels
+        from tuneforge.training.text.classes import save_labels
 
         save_labels(folder, loaded)

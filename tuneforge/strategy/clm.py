@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
 
 @dataclass(kw_only=True)
@@ -47,8 +47,8 @@ class Clm(Strategy):
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
-        from tuneforge.training.literal import RenderError
-        from tuneforge.training.render import plain
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import plain
 
         found = plain([c["text"] for c in columns], tokenizer)
         return [r if isinstance(r, RenderError) else Encoded({"input_ids": r.ids, "labels": r.ids}) for r in found]

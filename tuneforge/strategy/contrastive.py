@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
 
 class Pooling(StrEnum):
@@ -71,7 +71,7 @@ class Contrastive(Strategy):
 
     def fits(self, loaded: Loaded, context: Context) -> Iterable[str]:
         """Micro-batches, which would change the objective; models that give no state per token, or not to the first."""
-        from tuneforge.training.embedding import first_sees_all
+        from tuneforge.training.loss.embedding import first_sees_all
         from tuneforge.training.optimise import accumulation, device_count
 
         run = context.run
@@ -96,8 +96,8 @@ class Contrastive(Strategy):
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
-        from tuneforge.training.literal import RenderError
-        from tuneforge.training.render import affixed
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import affixed
 
         places = [(i, name) for i, c in enumerate(columns) for name in PARTS if c.get(name) is not None]
         texts = affixed([self.prefix(name) + columns[i][name] for i, name in places], tokenizer)
@@ -125,7 +125,7 @@ class Contrastive(Strategy):
 
     def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
         """As every strategy; the `negative.*` tensors have a row per row that brings one."""
-        from tuneforge.training.collate import collate
+        from tuneforge.training.batches.collate import collate
 
         batch: Batch = {}
         for part in PARTS:
@@ -136,7 +136,7 @@ class Contrastive(Strategy):
 
     def embed(self, model: Module, batch: Batch, part: str = "") -> Tensor:
         """(rows, width) float32 embeddings as configured."""
-        from tuneforge.training.embedding import embed
+        from tuneforge.training.loss.embedding import embed
 
         return embed(model, batch, part, self.pooling, normalise=self.normalise, chunk=self.chunk)
 
@@ -144,7 +144,7 @@ class Contrastive(Strategy):
         """Cross-entropy of each anchor's own positive among the candidates, summed over pairs."""
         import torch
 
-        from tuneforge.training.embedding import contrast, same_answers
+        from tuneforge.training.loss.embedding import contrast, same_answers
 
         parts = [part for part in PARTS[1:] if f"{part}.input_ids" in batch]
         anchors, *others = (self.embed(model, batch, part) for part in ("anchor", *parts))

@@ -78,8 +78,8 @@ class Cpo(Strategy):
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """Equation 6 of the paper summed over pairs; rewards are logged as sums over pairs."""
+        from tuneforge.training.loss.preference_losses import alpha_reward, reference_free
         from tuneforge.training.objective import reward_logs, token_mean
-        from tuneforge.training.preference_losses import alpha_reward, reference_free
 
         scored = [step.log_probs(model, batch, side) for side in ("chosen", "rejected")]
         mean = self.loss_type in (CpoLoss.ipo, CpoLoss.simpo)

@@ -67,14 +67,14 @@ class Distill(Sft):
 
     def begin(self, rows: Sequence[Encoded], step: Step) -> None:
         """ConfigError for a teacher of another vocabulary or too short a context, or one that packing would mislead."""
-        from tuneforge.training.distillation import refuse_teacher
+        from tuneforge.training.loss.distillation import refuse_teacher
 
         longest = max(len(row.parts["input_ids"]) for row in rows)
         refuse_teacher(step.frozen(self.teacher), self.teacher, longest, step)
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """The divergence in nats, mixed with the cross-entropy by `hard_weight`, summed over labelled tokens."""
-        from tuneforge.training.distillation import Measure, compare
+        from tuneforge.training.loss.distillation import Measure, compare
 
         smoothing = self.label_smoothing if self.hard_weight else None
         measure = Measure(_weight(self.divergence, self.beta), self.temperature, smoothing)

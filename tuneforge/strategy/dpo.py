@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.preference_losses import Sides
+    from tuneforge.training.loss.preference_losses import Sides
 
 
 class PairLoss(StrEnum):
@@ -164,8 +164,8 @@ class Dpo(Strategy):
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """The losses summed over pairs; rewards are logged as sums over pairs."""
+        from tuneforge.training.loss.preference_losses import PAIR_LOSSES, Settings
         from tuneforge.training.objective import reward_logs, token_mean
-        from tuneforge.training.preference_losses import PAIR_LOSSES, Settings
 
         sides, chosen_log_probs = self._sides(model, batch, step)
         settings = Settings(self.beta, self.label_smoothing, self.discopop_tau)
@@ -179,7 +179,7 @@ class Dpo(Strategy):
 
     def _sides(self, model: Module, batch: Batch, step: Step) -> tuple[Sides, Tensor]:
         """What the losses are made of, and the policy's log-probabilities of the chosen answers."""
-        from tuneforge.training.preference_losses import Sides, score
+        from tuneforge.training.loss.preference_losses import Sides, score
 
         (chosen, chosen_tokens), (rejected, rejected_tokens) = (
             step.log_probs(model, batch, side) for side in ("chosen", "rejected")

@@ -137,7 +137,7 @@ class Grpo(Strategy):
         """A model that cannot generate or never stops; a batch that devices would cut."""
         from tuneforge.evaluation.decoding import forward_options
         from tuneforge.training.optimise import device_count
-        from tuneforge.training.render import stop_ids
+        from tuneforge.training.text.render import stop_ids
 
         if not forward_options(loaded.model, past_key_values=None):
             yield f"sampling needs a key-value cache, which {type(loaded.model).__name__} does not have"
@@ -157,8 +157,8 @@ class Grpo(Strategy):
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """The prompt's tokens, part `prompt`; rejected where a reward cannot be given or an answer has no room."""
-        from tuneforge.training.encode import max_length
-        from tuneforge.training.render import RenderError, prompt_ids
+        from tuneforge.training.text.encode import max_length
+        from tuneforge.training.text.render import RenderError, prompt_ids
 
         limit = max_length(context.run, context.run.model.config())
         judges = self._judges(context)
@@ -197,7 +197,7 @@ class Grpo(Strategy):
 
     def roll_out(self, model: Module, batch: Batch, step: Step) -> Batch:
         """Sampled answers with their advantages: `input_ids`, `attention_mask`, `labels`, `advantages`, and logs."""
-        from tuneforge.training import policy
+        from tuneforge.training.loss import policy
 
         sampling = Sampling(self.max_tokens, self.temperature, self.top_p, self.top_k)
         rolled = step.generate(model, batch, self.generations, sampling, "prompt")
@@ -214,7 +214,7 @@ class Grpo(Strategy):
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """The clipped surrogate; in validation, where nothing is rolled out, minus the reward of greedy answers."""
-        from tuneforge.training import policy
+        from tuneforge.training.loss import policy
 
         if "advantages" not in batch:
             return self._validation(model, batch, step)
@@ -242,7 +242,7 @@ class Grpo(Strategy):
 
     def _rewards(self, rolled: Batch, n: int, step: Step) -> Tensor:
         """(answers, rewards) float64."""
-        from tuneforge.training import policy
+        from tuneforge.training.loss import policy
 
         answers = []
         for ids, labels, mask, truncated in zip(
@@ -258,7 +258,7 @@ class Grpo(Strategy):
 
     def _logs(self, each: Tensor, total: Tensor, rolled: Batch) -> dict[str, Tensor]:
         """Sum and count of what the answers were like: rewards, groups without a difference, lengths, truncation."""
-        from tuneforge.training import policy
+        from tuneforge.training.loss import policy
 
         spread = each.view(*total.shape, -1).std(1)
         logs = {

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
 
 @dataclass(kw_only=True)
@@ -47,9 +47,9 @@ class Instruction(Strategy):
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
         from tuneforge.conversation import conversation
-        from tuneforge.training.literal import RenderError
         from tuneforge.training.objective import NO_LOSS, labelled
-        from tuneforge.training.render import render_all
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import render_all
 
         rendered = render_all([(conversation(c) or [], c.get("tools")) for c in columns], tokenizer)
         found: list[Encoded | RenderError] = []

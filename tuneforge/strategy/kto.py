@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
-    from tuneforge.training.render import Answered
+    from tuneforge.training.text.literal import RenderError
+    from tuneforge.training.text.render import Answered
 
 BALANCED = 4 / 3
 """Weight of desirable over undesirable rows, or its inverse, up to which the paper found no harm."""
@@ -90,8 +90,8 @@ class Kto(Strategy):
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Tokens and labels of the answer; the same of the mismatched one as part `kl`; `desirable` in the extras."""
-        from tuneforge.training.encode import max_length
         from tuneforge.training.objective import encode_each
+        from tuneforge.training.text.encode import max_length
 
         limit = max_length(context.run, context.run.model.config()) if self.loss_type == KtoLoss.kto else 0
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer, limit))
@@ -99,9 +99,9 @@ class Kto(Strategy):
     def _encode(
         self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer, limit: int
     ) -> list[Encoded | RenderError]:
-        from tuneforge.training.literal import RenderError
         from tuneforge.training.objective import answered
-        from tuneforge.training.render import answers
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import answers
 
         rows = answers(columns, tokenizer, "completion")
         found: list[Encoded | RenderError] = []
@@ -177,7 +177,7 @@ def _other(
     rows: Sequence[Answered | RenderError], columns: Sequence[Mapping[str, Any]], at: int, room: int
 ) -> list[int]:
     """Tokens of the nearest answer before, around the end, that is to another prompt and fits; else of its own."""
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
     for n in range(1, len(rows)):
         other = rows[at - n]

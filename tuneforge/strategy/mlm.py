@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
 
 @dataclass(kw_only=True)
@@ -55,10 +55,10 @@ class Mlm(Strategy):
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
-        from tuneforge.training.chat import chat
-        from tuneforge.training.literal import RenderError
         from tuneforge.training.objective import labelled
-        from tuneforge.training.render import affixed
+        from tuneforge.training.text.chat import chat
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import affixed
 
         before, after = (float(len(ids)) for ids in chat(tokenizer).affixes)
         special = set(tokenizer.all_special_ids)
@@ -76,20 +76,20 @@ class Mlm(Strategy):
 
     def chunks(self, encoded: Encoded, limit: int) -> Iterator[Encoded]:
         """Pieces of nearly equal length between the special tokens that begin and end the row."""
-        from tuneforge.training.masking import chunks
+        from tuneforge.training.loss.masking import chunks
 
         return chunks(encoded, limit)
 
     def loss_items(self, encoded: Encoded) -> int:
         """Tokens of the row that are predicted whenever it is seen."""
-        from tuneforge.training.masking import IGNORE, chosen
+        from tuneforge.training.loss.masking import IGNORE, chosen
 
         labels = encoded.parts["labels"]
         return chosen(len(labels) - list(labels).count(IGNORE), self.probability)
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """Cross-entropy in nats, summed over the masked tokens."""
-        from tuneforge.training.masking import Mask, hide, log_probs
+        from tuneforge.training.loss.masking import Mask, hide, log_probs
 
         tokenizer = step.tokenizer
         mask = Mask(self.probability, int(tokenizer.mask_token_id), len(tokenizer))

@@ -128,7 +128,7 @@ class Multitask(Strategy):
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """As the row's task encodes it, its name before each part; rejected where no task takes the row."""
-        from tuneforge.training.tasks import named
+        from tuneforge.training.loss.tasks import named
 
         whose = [self._task(row) for row in rows]
         each = {
@@ -148,7 +148,7 @@ class Multitask(Strategy):
 
     def chunks(self, encoded: Encoded, limit: int) -> Iterator[Encoded]:
         """A long row of a task that cuts its rows; no piece at all of another's."""
-        from tuneforge.training.tasks import bare, named, task_of
+        from tuneforge.training.loss.tasks import bare, named, task_of
 
         key = task_of(encoded)
         if self.tasks[key].chunked:
@@ -161,7 +161,7 @@ class Multitask(Strategy):
 
     def referenced(self, encoded: Encoded) -> Sequence[str]:
         """The parts of tasks that need a reference."""
-        from tuneforge.training.tasks import bare, task_of
+        from tuneforge.training.loss.tasks import bare, task_of
 
         key = task_of(encoded)
         if not self.tasks[key].reference:
@@ -180,7 +180,7 @@ class Multitask(Strategy):
 
     def begin(self, rows: Sequence[Encoded], step: Step) -> None:
         """Each task begins with its rows. DataRefused where one has none."""
-        from tuneforge.training.tasks import TaskStep, bare, by_task
+        from tuneforge.training.loss.tasks import TaskStep, bare, by_task
 
         places = by_task(rows)
         for key, task in self.tasks.items():
@@ -195,13 +195,13 @@ class Multitask(Strategy):
 
     def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
         """The tasks' batches side by side."""
-        from tuneforge.training.tasks import collate
+        from tuneforge.training.loss.tasks import collate
 
         return collate(self.tasks, rows, pad)
 
     def roll_out(self, model: Module, batch: Batch, step: Step) -> Batch:
         """As each task does."""
-        from tuneforge.training.tasks import AT, TaskStep, part
+        from tuneforge.training.loss.tasks import AT, TaskStep, part
 
         rolled = dict(batch)
         for key, task in self.tasks.items():
@@ -215,7 +215,7 @@ class Multitask(Strategy):
         """The tasks' losses per mean row, weighed, summed over rows; each task's own in the log."""
         import torch
 
-        from tuneforge.training.tasks import AT, TaskStep, logs_of, part
+        from tuneforge.training.loss.tasks import AT, TaskStep, logs_of, part
 
         totals, count = [], 0
         logs: dict[str, Tensor] = {}

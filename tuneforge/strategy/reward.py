@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
 
 @dataclass(kw_only=True)
@@ -54,8 +54,8 @@ class Reward(Strategy):
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
-        from tuneforge.training.literal import RenderError
         from tuneforge.training.objective import pairs_of
+        from tuneforge.training.text.literal import RenderError
 
         found: list[Encoded | RenderError] = []
         for row, pair in zip(columns, pairs_of(columns, tokenizer), strict=True):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
-    from tuneforge.training.literal import RenderError
+    from tuneforge.training.text.literal import RenderError
 
 
 class LossOn(StrEnum):
@@ -57,9 +57,9 @@ class Sft(Strategy):
         return encode_each(rows, self.record, lambda columns: self._encode(columns, tokenizer))
 
     def _encode(self, columns: list[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
-        from tuneforge.training.collate import IGNORE
-        from tuneforge.training.literal import RenderError
-        from tuneforge.training.render import answers
+        from tuneforge.training.batches.collate import IGNORE
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.render import answers
 
         found: list[Encoded | RenderError] = []
         for row in answers(columns, tokenizer, "completion"):

@@ -58,8 +58,8 @@ class Simpo(Strategy):
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """Equation 6 of the paper summed over pairs; rewards are logged as sums over pairs."""
+        from tuneforge.training.loss.preference_losses import reference_free
         from tuneforge.training.objective import reward_logs
-        from tuneforge.training.preference_losses import reference_free
 
         scored = [step.log_probs(model, batch, side) for side in ("chosen", "rejected")]
         chosen, rejected = (log_probs / counts for log_probs, counts in scored)

@@ -54,7 +54,7 @@ class TokenClassification(Strategy):
 
     def labels(self, rows: Sequence[Row]) -> Sequence[str]:
         """The tags of the rows, and those that further tokens need; sorted."""
-        from tuneforge.training.classes import names
+        from tuneforge.training.text.classes import names
 
         found = {tag for row in rows for tag in row.columns["tags"]}
         return names(found | {_inside(tag) for tag in found} if self.label_all_tokens else found)
@@ -66,10 +66,10 @@ class TokenClassification(Strategy):
 
     def encode(self, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> Iterator[Encoded | Rejected]:
         """Tokens of the joined words, and part `tags`: the index of a tag at the tokens that carry loss, else -100."""
-        from tuneforge.training.classes import unknown
-        from tuneforge.training.literal import RenderError
         from tuneforge.training.objective import misfit
-        from tuneforge.training.words import encode_words
+        from tuneforge.training.text.classes import unknown
+        from tuneforge.training.text.literal import RenderError
+        from tuneforge.training.text.words import encode_words
 
         index = {name: i for i, name in enumerate(context.labels)}
         fit = [offers(row.columns, self.record) for row in rows]
@@ -115,7 +115,7 @@ class TokenClassification(Strategy):
 
     def save(self, folder: Path, loaded: Loaded) -> None:
         """The tags beside an adapter, whose base model does not know them."""
-        from tuneforge.training.classes import save_labels
+        from tuneforge.training.text.classes import save_labels
 
         save_labels(folder, loaded)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tuneforge.errors import ConfigError
-from tuneforge.training.shares import shared_like
+from tuneforge.training.devices.shares import shared_like
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tuneforge.errors import TuneForgeError
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -233,7 +233,7 @@ class _Packing:
         raise TuneForgeError(f"a checkpoint cannot hold {type(value).__module__}.{type(value).__qualname__}")
 
     def _tensor(self, value: Tensor) -> dict[str, Any]:
-        from tuneforge.training.shares import is_shared, whole
+        from tuneforge.training.devices.shares import is_shared, whole
 
         key, shared = str(self.number), is_shared(value)
         self.number += 1
@@ -246,7 +246,7 @@ class _Packing:
 
 
 def _unpack(value: Any, tensors: Mapping[str, Tensor], path: Path) -> Any:
-    from tuneforge.training.shares import Stored
+    from tuneforge.training.devices.shares import Stored
 
     if isinstance(value, list):
         return [_unpack(v, tensors, path) for v in value]

@@ -15,22 +15,23 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch.nn import Module
 
 from tuneforge.errors import ConfigError, DataRefused, TuneForgeError
-from tuneforge.training import agreement, random_state, world
+from tuneforge.training import random_state
 from tuneforge.training.as_found import AsFound
+from tuneforge.training.batches.feed import Feed
+from tuneforge.training.batches.loader import Order, WindowLoader
 from tuneforge.training.checkpoint import Checkpoints, Saved
-from tuneforge.training.compiling import Compiling
-from tuneforge.training.feed import Feed
+from tuneforge.training.devices import agreement, world
+from tuneforge.training.devices.parallel import Shards, strategy
+from tuneforge.training.devices.shares import fill, gather, skeleton
 from tuneforge.training.housekeeping import Housekeeping, refuse_leftovers
-from tuneforge.training.loader import Order, WindowLoader
-from tuneforge.training.loggers import saved_config
-from tuneforge.training.memory import Watch
+from tuneforge.training.log.loggers import saved_config
+from tuneforge.training.memory.compiling import Compiling
+from tuneforge.training.memory.plan import Watch
+from tuneforge.training.memory.recompute import checkpointed
 from tuneforge.training.module import TrainingModule
 from tuneforge.training.neftune import noisy_embeddings
 from tuneforge.training.optimise import accumulation, device_choice, planned_steps
 from tuneforge.training.origin import refuse_another
-from tuneforge.training.parallel import Shards, strategy
-from tuneforge.training.recompute import checkpointed
-from tuneforge.training.shares import fill, gather, skeleton
 from tuneforge.training.signals import Interrupts
 from tuneforge.training.step import TrainingStep
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from tuneforge.components import Context
     from tuneforge.rows import Loaded
     from tuneforge.settings import Run
-    from tuneforge.training.encode import EncodedSet
+    from tuneforge.training.text.encode import EncodedSet
 
 
 @dataclass

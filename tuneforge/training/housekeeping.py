@@ -13,17 +13,17 @@ import torch
 from tuneforge.errors import Preempted, TuneForgeError
 from tuneforge.training import random_state, reference
 from tuneforge.training.averaging import settle, settled
+from tuneforge.training.batches.loader import WindowLoader
 from tuneforge.training.checkpoint import Checkpoints, Saved
-from tuneforge.training.evenly import even, share
-from tuneforge.training.history import History
-from tuneforge.training.loader import WindowLoader
+from tuneforge.training.devices.evenly import even, share
+from tuneforge.training.devices.shares import optimizer_state
+from tuneforge.training.log.history import History
+from tuneforge.training.log.progress import Progress
 from tuneforge.training.mode import evaluating
 from tuneforge.training.module import Tally, TrainingModule
 from tuneforge.training.optimise import load_optimizer, set_rates
 from tuneforge.training.origin import origin
-from tuneforge.training.progress import Progress
 from tuneforge.training.reference_cache import ReferenceCache
-from tuneforge.training.shares import optimizer_state
 from tuneforge.training.signals import Interrupts
 from tuneforge.training.stopping import Stopping
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tuneforge.components import Context
     from tuneforge.rows import Encoded
     from tuneforge.settings import Run
-    from tuneforge.training.feed import Feed
+    from tuneforge.training.batches.feed import Feed
 
 
 class Housekeeping(pl.Callback):  # type: ignore[misc]

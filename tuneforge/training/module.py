@@ -21,11 +21,11 @@ from torch import Tensor
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Loss
-from tuneforge.training import world
 from tuneforge.training.averaging import Average
+from tuneforge.training.batches.loader import Micro
+from tuneforge.training.devices import world
+from tuneforge.training.devices.shares import put, whole
 from tuneforge.training.groups import parameter_groups
-from tuneforge.training.loader import Micro
-from tuneforge.training.shares import put, whole
 from tuneforge.training.step import TrainingStep
 
 if TYPE_CHECKING:

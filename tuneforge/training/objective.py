@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tuneforge.conversation import offers
 from tuneforge.rows import Encoded, Loss, Rejected, Row
-from tuneforge.training.collate import IGNORE
-from tuneforge.training.literal import RenderError
+from tuneforge.training.batches.collate import IGNORE
+from tuneforge.training.text.literal import RenderError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,7 +80,7 @@ def encode_pairs(rows: Sequence[Row], tokenizer: Tokenizer) -> Iterator[Encoded 
 
 def pairs_of(columns: Sequence[Mapping[str, Any]], tokenizer: Tokenizer) -> list[Encoded | RenderError]:
     """Parts `chosen.*` and `rejected.*` of preference columns, in order; RenderError where there are none."""
-    from tuneforge.training.render import answers
+    from tuneforge.training.text.render import answers
 
     found: list[Encoded | RenderError] = []
     sides = (answers(columns, tokenizer, side) for side in ("chosen", "rejected"))

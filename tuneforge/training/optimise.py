@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def device_count(run: Run) -> int:
     """How many devices train, on all machines together."""
-    from tuneforge.training import world
+    from tuneforge.training.devices import world
 
     size = world.current().size
     return size if size > 1 else local_devices(run) * run.trainer.num_nodes
@@ -33,7 +33,7 @@ def device_choice(run: Run) -> int | list[int]:
     """A number of devices, or which GPUs. ConfigError for anything else."""
     import torch
 
-    from tuneforge.training import world
+    from tuneforge.training.devices import world
 
     asked = str(run.trainer.devices).strip()
     if asked in ("auto", "-1"):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tuneforge.components import Context
 from tuneforge.errors import ConfigError, DataRefused
 from tuneforge.rows import Loaded
-from tuneforge.training import batching, classes, view
-from tuneforge.training.chat import chat
-from tuneforge.training.encode import EncodedSet
-from tuneforge.training.trial import spread
+from tuneforge.training.batches import batching
+from tuneforge.training.memory.trial import spread
+from tuneforge.training.text import classes, view
+from tuneforge.training.text.chat import chat
+from tuneforge.training.text.encode import EncodedSet
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run

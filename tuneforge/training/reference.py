@@ -12,8 +12,8 @@ from torch.nn import Module
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Encoded
-from tuneforge.training import world
-from tuneforge.training.collate import parts_of
+from tuneforge.training.batches.collate import parts_of
+from tuneforge.training.devices import world
 from tuneforge.training.mode import evaluating
 from tuneforge.training.reference_cache import ReferenceCache, row_key
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tuneforge.rows import Batch
-    from tuneforge.training.feed import Feed
+    from tuneforge.training.batches.feed import Feed
 
 LogProbs = Callable[["Batch", str], "Tensor"]
 """Batch and part → (rows,) log-probabilities in nats."""

@@ -11,10 +11,11 @@ import torch
 
 from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Sampling
-from tuneforge.training import likelihood, pairs, reference
+from tuneforge.training import reference
+from tuneforge.training.loss import likelihood, pairs
+from tuneforge.training.loss.sampling import cooled, prompts_of, sample, sequences
 from tuneforge.training.mode import evaluating
-from tuneforge.training.render import stop_ids
-from tuneforge.training.sampling import cooled, prompts_of, sample, sequences
+from tuneforge.training.text.render import stop_ids
 
 if TYPE_CHECKING:
     from torch import Tensor

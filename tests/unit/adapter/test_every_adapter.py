@@ -155,7 +155,7 @@ def test_lora_is_pefts_own_over_ten_steps(tmp_path: Path) -> None:
     """Against PEFT in a bare loop: same rows, order, optimizer and schedule."""
     from peft import LoraConfig, get_peft_model
 
-    from tuneforge.training.collate import collate
+    from tuneforge.training.batches.collate import collate
 
     adapter = Lora(r=4, alpha=8)
     run = small.settings(adapter=adapter, trainer__max_steps=10, batch__size=4, trainer__gradient_clip_val=None)

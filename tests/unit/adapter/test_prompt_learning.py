@@ -16,9 +16,9 @@ from tuneforge.adapter.prompt import Prompt
 from tuneforge.adapter.ptuning import Ptuning
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.decoding import greedy
-from tuneforge.training import likelihood
-from tuneforge.training.collate import collate
-from tuneforge.training.encode import max_length
+from tuneforge.training.batches.collate import collate
+from tuneforge.training.loss import likelihood
+from tuneforge.training.text.encode import max_length
 
 KINDS = [Prefix(tokens=5, init=PrefixInit.random), Prompt(tokens=5), Ptuning(tokens=5, hidden=16)]
 pytestmark = [
@@ -93,7 +93,7 @@ def test_padding_on_either_side_gives_equal_logits(adapter: Any, tmp_path: Path)
 
 def test_packing_is_refused_and_turned_off(adapter: Any) -> None:
     from tuneforge.rules import problems
-    from tuneforge.training.batching import _allowed
+    from tuneforge.training.batches.batching import _allowed
     from tuneforge.training.proof import Proof
 
     run = small.settings(adapter=adapter, batch__packing="on")

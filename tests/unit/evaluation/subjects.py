@@ -75,7 +75,7 @@ def questions(n: int, seed: int = 0) -> list[Row]:
 
 def taught(model: Any, tokens: Any, rows: list[Row], steps: int = 40) -> Any:
     """The model after a few steps on the answers to the rows."""
-    from tuneforge.training.render import answers
+    from tuneforge.training.text.render import answers
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     found = answers([r.columns for r in rows], tokens, "completion")

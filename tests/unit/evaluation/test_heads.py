@@ -27,7 +27,7 @@ from tuneforge.strategy.classification import Classification
 from tuneforge.strategy.contrastive import Contrastive
 from tuneforge.strategy.reward import Reward
 from tuneforge.strategy.token_classification import TokenClassification
-from tuneforge.training.held_out import askable
+from tuneforge.training.text.held_out import askable
 
 NAMES = ["bad", "fine", "good"]
 TEXTS = ["short", "a much longer text than the others are", "what <|end|> is this", "é", "x y z"]

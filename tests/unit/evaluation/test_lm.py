@@ -13,7 +13,7 @@ from tests.unit.evaluation import subjects
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.windows import windows
-from tuneforge.training.render import prompt_ids
+from tuneforge.training.text.render import prompt_ids
 
 
 def generated(lm: HFLM, row: subjects.Row, tokens: int) -> tuple[str, str]:

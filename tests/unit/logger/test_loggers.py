@@ -19,7 +19,7 @@ from tuneforge.logger.tensorboard import TensorBoard
 from tuneforge.logger.trackio import Trackio
 from tuneforge.logger.wandb import Wandb
 from tuneforge.training.fit import fit
-from tuneforge.training.loggers import kept_id
+from tuneforge.training.log.loggers import kept_id
 
 pytest.importorskip("tensorboard")
 LOGGERS = (MLflow, TensorBoard, Trackio, Wandb)

@@ -25,7 +25,7 @@ from tuneforge.exporting import adapted_model
 from tuneforge.model.brought import Brought
 from tuneforge.model.hf import Hf
 from tuneforge.rows import Loaded
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.fit import fit
 from tuneforge.training.step import TrainingStep
 

@@ -258,7 +258,7 @@ def test_a_pair_may_say_by_how_much_it_is_won() -> None:
     assert convert(pair | {"margin": None}) == pair
     assert "margin" not in convert({"text": "x", "margin": 2})
     for wrong in ("much", float("nan")):
-        with pytest.raises(Unusable, match="'margin' is .*, not a number"):
+        with pytest.raises(Unusable, match=r"'margin' is .*, not a number"):
             convert(pair | {"margin": wrong})
 
 

@@ -13,7 +13,7 @@ import torch
 from tests.unit.training import bert, small
 from tuneforge.rows import Encoded, Loaded, Rejected, Row
 from tuneforge.strategy.contrastive import Contrastive, Pooling
-from tuneforge.training.embedding import contrast, same_answers
+from tuneforge.training.loss.embedding import contrast, same_answers
 
 
 def pairs(n: int, negatives: bool = False) -> list[dict[str, str]]:
@@ -163,8 +163,8 @@ def test_the_saved_folder_is_one_of_sentence_transformers(
 
 
 def test_training_tells_pairs_apart(tmp_path: Path) -> None:
-    from tuneforge.training.encode import EncodedSet
     from tuneforge.training.fit import fit
+    from tuneforge.training.text.encode import EncodedSet
 
     draw = random.Random(0)
     words = [f"w{i}" for i in range(48)]

@@ -12,9 +12,9 @@ from tests.unit.training import bert, small
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Loaded
 from tuneforge.strategy.distill import Distill, Divergence
-from tuneforge.training import distillation
-from tuneforge.training.collate import collate
-from tuneforge.training.distillation import divergence
+from tuneforge.training.batches.collate import collate
+from tuneforge.training.loss import distillation
+from tuneforge.training.loss.distillation import divergence
 from tuneforge.training.step import TrainingStep
 
 

@@ -19,7 +19,7 @@ from tuneforge.evaluator.answer_length import AnswerLength, Unit
 from tuneforge.evaluator.exact_match import ExactMatch
 from tuneforge.rows import Answer, Encoded, Metric, Rejected, Row
 from tuneforge.strategy.grpo import Advantage, Grpo, LossType, ScaleRewards
-from tuneforge.training import policy
+from tuneforge.training.loss import policy
 
 
 @dataclass(kw_only=True)
@@ -167,8 +167,8 @@ def test_a_model_without_a_stop_token_does_not_fit(make_run: Any) -> None:
 
 
 def fitted(folder: Path, make_run: Any, strategy: Grpo, **values: Any) -> Any:
-    from tuneforge.training.encode import encode
     from tuneforge.training.fit import fit
+    from tuneforge.training.text.encode import encode
 
     run, _ = make_run(
         strategy=strategy, evaluator={"vowels": Vowels(), "words": AnswerLength(most=1, slack=25, unit=Unit.characters)}

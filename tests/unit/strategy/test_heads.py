@@ -15,8 +15,8 @@ from tuneforge.model.tiny import FOLDER
 from tuneforge.rows import Encoded, Rejected
 from tuneforge.strategy.classification import Classification
 from tuneforge.strategy.token_classification import Read, TokenClassification
-from tuneforge.training.classes import counted, names, orphans, warnings
-from tuneforge.training.words import NO_WORD, Words, encode_words
+from tuneforge.training.text.classes import counted, names, orphans, warnings
+from tuneforge.training.text.words import NO_WORD, Words, encode_words
 
 
 @cache

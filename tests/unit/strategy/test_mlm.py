@@ -13,9 +13,9 @@ from tests.unit.training import bert, small
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded, Loaded, Row
 from tuneforge.strategy.mlm import Mlm
-from tuneforge.training.collate import collate
-from tuneforge.training.encode import EncodedSet, encode
-from tuneforge.training.masking import IGNORE, Mask, head_stands_alone, hide, log_probs
+from tuneforge.training.batches.collate import collate
+from tuneforge.training.loss.masking import IGNORE, Mask, head_stands_alone, hide, log_probs
+from tuneforge.training.text.encode import EncodedSet, encode
 
 MASK = Mask(0.15, 4, 100)
 

@@ -24,8 +24,8 @@ from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.instruction import Instruction
 from tuneforge.strategy.multitask import Multitask
 from tuneforge.strategy.sft import Sft
-from tuneforge.training.encode import encode
 from tuneforge.training.fit import fit
+from tuneforge.training.text.encode import encode
 
 ASKED = [
     {"prompt": "Reset my VPN, please.", "completion": "network"},

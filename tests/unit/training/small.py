@@ -18,7 +18,7 @@ from tuneforge.rows import Encoded, Loaded, Row
 from tuneforge.scheduler.linear import Linear
 from tuneforge.settings import Run
 from tuneforge.strategy.sft import Sft
-from tuneforge.training.encode import EncodedSet
+from tuneforge.training.text.encode import EncodedSet
 
 torch.set_num_threads(1)
 VOCABULARY = 97

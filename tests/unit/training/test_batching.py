@@ -13,12 +13,14 @@ from tuneforge.rules import problems
 from tuneforge.settings import Grouping, Packing
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import Sft
-from tuneforge.training import batching, memory, proof
-from tuneforge.training.feed import Feed
+from tuneforge.training import proof
+from tuneforge.training.batches import batching
+from tuneforge.training.batches.feed import Feed
+from tuneforge.training.batches.loader import WindowLoader
 from tuneforge.training.fit import fit
-from tuneforge.training.loader import WindowLoader
-from tuneforge.training.recompute import checkpointed
-from tuneforge.training.trial import trial
+from tuneforge.training.memory import plan as memory
+from tuneforge.training.memory.recompute import checkpointed
+from tuneforge.training.memory.trial import trial
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 

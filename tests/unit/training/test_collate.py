@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tuneforge.rows import Encoded
-from tuneforge.training.collate import collate, collate_packed
+from tuneforge.training.batches.collate import collate, collate_packed
 
 
 def row(ids: list[int], first: int = -100) -> Encoded:

@@ -14,7 +14,7 @@ from tuneforge.settings import Batch
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.instruction import Instruction
 from tuneforge.strategy.sft import Sft
-from tuneforge.training.encode import encode, max_length, model_context
+from tuneforge.training.text.encode import encode, max_length, model_context
 
 
 def rows(n: int, **columns: Any) -> list[Row]:

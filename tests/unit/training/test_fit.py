@@ -265,7 +265,7 @@ def test_bfloat16_mixed_runs(tmp_path):
 def test_the_terminal_line_is_readable(monkeypatch):
     import io
 
-    from tuneforge.training.progress import Progress
+    from tuneforge.training.log.progress import Progress
 
     class Terminal(io.StringIO):
         def isatty(self):

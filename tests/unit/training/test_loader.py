@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tuneforge.errors import TuneForgeError
-from tuneforge.training.loader import WindowLoader
+from tuneforge.training.batches.loader import WindowLoader
 
 
 def loader(units=10, size=2, accumulate=2, total=100, **more):

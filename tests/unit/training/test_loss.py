@@ -8,8 +8,8 @@ from torch import nn
 
 from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
-from tuneforge.training import chunked_head, likelihood, linear_cross_entropy
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
+from tuneforge.training.loss import chunked_head, likelihood, linear_cross_entropy
 
 N, WIDTH, VOCABULARY = 37, 24, 211
 

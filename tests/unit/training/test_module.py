@@ -14,9 +14,9 @@ from tuneforge.errors import TuneForgeError
 from tuneforge.rows import Encoded, Loss
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import Sft
-from tuneforge.training import likelihood
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.fit import fit
+from tuneforge.training.loss import likelihood
 
 
 def adapted(model, **fields):

@@ -25,10 +25,10 @@ from tuneforge.scheduler.cosine_with_restarts import CosineWithRestarts
 from tuneforge.scheduler.inverse_sqrt import InverseSqrt
 from tuneforge.scheduler.polynomial import Polynomial
 from tuneforge.scheduler.wsd import Shape, Wsd
-from tuneforge.training import likelihood
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.fit import fit
 from tuneforge.training.groups import parameter_groups
+from tuneforge.training.loss import likelihood
 
 STEPS, SIZE, RATE, DECAY = 12, 4, 5e-3, 0.1
 OPTIMIZERS = {

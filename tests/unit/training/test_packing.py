@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tuneforge.rows import Encoded
-from tuneforge.training.packing import fill, pack
+from tuneforge.training.batches.packing import fill, pack
 
 
 def row(length: int) -> Encoded:

@@ -18,9 +18,9 @@ from tuneforge.rows import Encoded, Loss
 from tuneforge.strategy.cpo import Cpo
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.simpo import Simpo
-from tuneforge.training import pairs
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.fit import fit
+from tuneforge.training.loss import pairs
 from tuneforge.training.step import TrainingStep
 
 SIDES = ("chosen", "rejected")

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, MambaConfig, MambaForCausalLM, OPTConfig, OPTForCausalLM
 
 from tuneforge.rows import Encoded
-from tuneforge.training.collate import collate, collate_packed
-from tuneforge.training.probe import LIMIT, isolation
+from tuneforge.training.batches.collate import collate, collate_packed
+from tuneforge.training.batches.probe import LIMIT, isolation
 
 
 def test_a_llama_keeps_documents_apart(tokenizer: Any, llama: Any) -> None:

@@ -20,9 +20,9 @@ from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.instruction import Instruction
 from tuneforge.strategy.sft import LossOn, Sft
-from tuneforge.training.encode import encode
 from tuneforge.training.proof import prove, write
-from tuneforge.training.view import bracketed, check_mask, stretches
+from tuneforge.training.text.encode import encode
+from tuneforge.training.text.view import bracketed, check_mask, stretches
 
 WORDS = ["Reset", "VPN", "please", "queue", "network", "urgency", "the dog", "42", "héllo 😀", "a [[b]]"]
 

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from tests.unit.training import pair, small
 from tuneforge.errors import ConfigError
-from tuneforge.training import world
 from tuneforge.training.checkpoint import Checkpoints
+from tuneforge.training.devices import world
 from tuneforge.training.optimise import device_choice, device_count, planned_steps
 
 

@@ -21,11 +21,11 @@ from tuneforge.rules import problems
 from tuneforge.settings import Average as Kind
 from tuneforge.settings import Parallel
 from tuneforge.strategy.sft import Sft
-from tuneforge.training import likelihood
 from tuneforge.training.averaging import Average
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.checkpoint import Checkpoints
-from tuneforge.training.collate import collate
 from tuneforge.training.fit import fit
+from tuneforge.training.loss import likelihood
 
 STEPS, SIZE = 12, 4
 

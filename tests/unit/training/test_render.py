@@ -11,8 +11,17 @@ import pytest
 from transformers import AutoTokenizer
 
 from tuneforge.rows import Row
-from tuneforge.training.chat import chat, training_template
-from tuneforge.training.render import RenderError, answer_ids, answers, plain, prompt_ids, render, render_all, stop_ids
+from tuneforge.training.text.chat import chat, training_template
+from tuneforge.training.text.render import (
+    RenderError,
+    answer_ids,
+    answers,
+    plain,
+    prompt_ids,
+    render,
+    render_all,
+    stop_ids,
+)
 
 CHAT = [
     {"role": "system", "content": "Be brief."},
@@ -247,7 +256,7 @@ def test_the_saved_template_is_the_trained_one_without_marks(tokenizer, tmp_path
 
     from tuneforge.execute import save_tokenizer
     from tuneforge.rows import Loaded
-    from tuneforge.training.chat import chat
+    from tuneforge.training.text.chat import chat
 
     own = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text()
     tokenizer.chat_template = own

@@ -11,7 +11,7 @@ import torch
 from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
 from tuneforge.rows import Sampling
-from tuneforge.training.sampling import pick, prompts_of, sample
+from tuneforge.training.loss.sampling import pick, prompts_of, sample
 from tuneforge.training.step import TrainingStep
 
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12], [20, 21, 22], [30, 31]]

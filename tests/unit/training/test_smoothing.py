@@ -10,9 +10,9 @@ from tests.unit.training import small
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.instruction import Instruction
 from tuneforge.strategy.sft import Sft
-from tuneforge.training import likelihood
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
 from tuneforge.training.fit import fit
+from tuneforge.training.loss import likelihood
 
 
 def lora_on_the_head():

@@ -18,8 +18,8 @@ from tuneforge.rows import Encoded, Rejected, Row
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import LossOn, Sft
-from tuneforge.training import token_cache
-from tuneforge.training.encode import encode
+from tuneforge.training.text import token_cache
+from tuneforge.training.text.encode import encode
 
 
 def rows(n: int = 30) -> list[Row]:

@@ -105,7 +105,7 @@ class KitchenStrategy(Strategy):
 
     def encode(self, rows, tokenizer, context):
         """Prompt and answer."""
-        from tuneforge.training.render import answers
+        from tuneforge.training.text.render import answers
 
         for row in answers([r.columns for r in rows], tokenizer, "completion"):
             yield Encoded({"input_ids": row.ids, "labels": [-100] * row.cut + row.ids[row.cut :]})

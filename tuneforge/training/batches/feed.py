@@ -10,8 +10,8 @@ from tuneforge.rows import Encoded
 if TYPE_CHECKING:
     from tuneforge.components import Strategy
     from tuneforge.rows import Batch, Row
-    from tuneforge.training.encode import EncodedSet
-    from tuneforge.training.loader import Unit
+    from tuneforge.training.batches.loader import Unit
+    from tuneforge.training.text.encode import EncodedSet
 
 
 class Feed:
@@ -23,7 +23,7 @@ class Feed:
         self.strategy, self.pad, self.packing = strategy, pad, packing
         self.units: list[Unit] = [[i] for i in range(len(self.rows))]
         if packing:
-            from tuneforge.training.packing import pack
+            from tuneforge.training.batches.packing import pack
 
             self.units = [list(unit) for unit in pack(self.rows, encoded.max_length)]
 
@@ -54,7 +54,7 @@ class Feed:
         """One batch row per unit."""
         if not self.packing:
             return self.collate([self.rows[i] for unit in units for i in unit])
-        from tuneforge.training.collate import collate_packed
+        from tuneforge.training.batches.collate import collate_packed
 
         packs = [[self.rows[i] for i in unit] for unit in units]
         longest = max(sum(len(row.parts["input_ids"]) for row in pack) for pack in packs)

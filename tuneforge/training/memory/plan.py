@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import Module, Parameter
 
-from tuneforge.training import likelihood
 from tuneforge.training.groups import parameter_groups
+from tuneforge.training.loss import likelihood
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run

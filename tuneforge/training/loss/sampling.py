@@ -9,8 +9,8 @@ import torch
 from torch.nn import Module
 
 from tuneforge.evaluation.decoding import continued
-from tuneforge.training.collate import IGNORE
-from tuneforge.training.likelihood import Parts
+from tuneforge.training.batches.collate import IGNORE
+from tuneforge.training.loss.likelihood import Parts
 from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:

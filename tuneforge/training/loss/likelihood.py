@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import Identity, Linear, Module, Parameter
 
-from tuneforge.training import chunked_head, linear_cross_entropy
+from tuneforge.training.loss import chunked_head, linear_cross_entropy
+from tuneforge.training.loss.smoothing import margins
 from tuneforge.training.mode import evaluating
-from tuneforge.training.smoothing import margins
 
 if TYPE_CHECKING:
     from tuneforge.rows import Batch

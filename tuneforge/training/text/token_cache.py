@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tuneforge.components import Context
     from tuneforge.settings import Run
-    from tuneforge.training.encode import EncodedSet
+    from tuneforge.training.text.encode import EncodedSet
 
 FEWEST = 500
 """Rows from which a set is kept: fewer are encoded as fast as they are read."""
@@ -175,7 +175,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _read(path: Path, rows: Sequence[Row], verify: bool = True) -> EncodedSet:
-    from tuneforge.training.encode import EncodedSet
+    from tuneforge.training.text.encode import EncodedSet
 
     if not path.exists():
         raise FileNotFoundError(path)

@@ -11,8 +11,8 @@ from tuneforge.components import Context, Strategy
 from tuneforge.conversation import as_messages
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded, Rejected, Row
-from tuneforge.training.chat import chat
-from tuneforge.training.collate import IGNORE
+from tuneforge.training.batches.collate import IGNORE
+from tuneforge.training.text.chat import chat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -91,7 +91,7 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
 
     What was encoded before, by any run, is read from the cache.
     """
-    from tuneforge.training.token_cache import TokenCache, Watched
+    from tuneforge.training.text.token_cache import TokenCache, Watched
 
     rows = run.strategy.examples(rows, context)
     limit = max_length(run, run.model.config())
@@ -111,7 +111,7 @@ def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context
 
 
 def _encoded(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context, limit: int) -> EncodedSet:
-    from tuneforge.training.render import stop_ids
+    from tuneforge.training.text.render import stop_ids
 
     found = EncodedSet(max_length=limit)
     stops = _Stops(tokenizer, stop_ids(tokenizer))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from tuneforge.training import likelihood, memory, random_state
-from tuneforge.training.feed import Feed
+from tuneforge.training import random_state
+from tuneforge.training.batches.feed import Feed
 from tuneforge.training.groups import parameter_groups
-from tuneforge.training.recompute import checkpointed
+from tuneforge.training.loss import likelihood
+from tuneforge.training.memory import plan as memory
+from tuneforge.training.memory.recompute import checkpointed
 from tuneforge.training.step import TrialStep
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from tuneforge.components import Context
     from tuneforge.rows import Batch, Loaded, Loss
     from tuneforge.settings import Run
-    from tuneforge.training.encode import EncodedSet
-    from tuneforge.training.loader import Unit
+    from tuneforge.training.batches.loader import Unit
+    from tuneforge.training.text.encode import EncodedSet
 
 T = TypeVar("T")
 COPIED = 500_000_000

@@ -15,7 +15,7 @@ from torch.nn import Identity, Module
 
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded
-from tuneforge.training.likelihood import score_tokens
+from tuneforge.training.loss.likelihood import score_tokens
 from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.conversation import as_messages, split
 from tuneforge.rows import Row
-from tuneforge.training.chat import NO_TEMPLATE, Chat, Messages, Span, Text, chat, common
-from tuneforge.training.literal import RenderError
+from tuneforge.training.text.chat import NO_TEMPLATE, Chat, Messages, Span, Text, chat, common
+from tuneforge.training.text.literal import RenderError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tuneforge.components import Context
 from tuneforge.rows import HeldOut, Rejected
 from tuneforge.settings import Run
-from tuneforge.training.encode import encode
+from tuneforge.training.text.encode import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

@@ -17,8 +17,8 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor
 from torch.nn import Module, Parameter
 
+from tuneforge.training.devices.world import PATIENCE
 from tuneforge.training.optimise import device_count
-from tuneforge.training.world import PATIENCE
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run

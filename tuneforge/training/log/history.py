@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import lightning.pytorch as pl
 
     from tuneforge.settings import Run
-    from tuneforge.training.loader import WindowLoader
+    from tuneforge.training.batches.loader import WindowLoader
+    from tuneforge.training.log.progress import Progress
     from tuneforge.training.module import TrainingModule
-    from tuneforge.training.progress import Progress
 
 LOG_NAMES = {
     "loss": "train/loss",

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from tuneforge.errors import TuneForgeError
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
     from tuneforge.rows import Encoded
     from tuneforge.settings import Run
-    from tuneforge.training.encode import EncodedSet
+    from tuneforge.training.text.encode import EncodedSet
 
 LIBRARIES = ("tuneforge", "torch", "lightning", "transformers", "peft")
 

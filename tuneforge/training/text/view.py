@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.conversation import classes
 from tuneforge.rows import Encoded, Row
-from tuneforge.training.chat import Chat, chat, common
-from tuneforge.training.collate import IGNORE, parts_of, predicted
-from tuneforge.training.literal import RenderError
+from tuneforge.training.batches.collate import IGNORE, parts_of, predicted
+from tuneforge.training.text.chat import Chat, chat, common
+from tuneforge.training.text.literal import RenderError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

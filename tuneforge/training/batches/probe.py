@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.rows import Encoded
-from tuneforge.training.collate import collate_packed
+from tuneforge.training.batches.collate import collate_packed
 from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:

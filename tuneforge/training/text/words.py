@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from tuneforge.errors import ConfigError
-from tuneforge.training.chat import Chat, chat
-from tuneforge.training.literal import RenderError
+from tuneforge.training.text.chat import Chat, chat
+from tuneforge.training.text.literal import RenderError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from tuneforge.errors import ConfigError
 from tuneforge.files import write_json
 from tuneforge.settings import Grouping, Packing
-from tuneforge.training import packing, probe
-from tuneforge.training.feed import Feed
-from tuneforge.training.loader import WindowLoader
-from tuneforge.training.memory import USED
+from tuneforge.training.batches import packing, probe
+from tuneforge.training.batches.feed import Feed
+from tuneforge.training.batches.loader import WindowLoader
+from tuneforge.training.memory.plan import USED
+from tuneforge.training.memory.trial import Trial, spread, trial
 from tuneforge.training.optimise import accumulation, device_count, planned_steps
-from tuneforge.training.trial import Trial, spread, trial
 
 if TYPE_CHECKING:
     from tuneforge.components import Context
     from tuneforge.rows import Loaded
     from tuneforge.settings import Run
-    from tuneforge.training.encode import EncodedSet
     from tuneforge.training.proof import Proof
+    from tuneforge.training.text.encode import EncodedSet
 
 ENOUGH_STEPS = 100
 """With fewer, packing is not chosen by itself."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tuneforge.training import world
+from tuneforge.training.devices import world
 
 if TYPE_CHECKING:
     from tuneforge.rows import Batch, Row
-    from tuneforge.training.feed import Feed
+    from tuneforge.training.batches.feed import Feed
 
 
 def even(feed: Feed, size: int) -> Iterator[tuple[Batch, list[Row], bool]]:

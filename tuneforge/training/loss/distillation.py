@@ -14,8 +14,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 
 from tuneforge.errors import ConfigError
-from tuneforge.training import likelihood, probe
-from tuneforge.training.encode import model_context
+from tuneforge.training.batches import probe
+from tuneforge.training.loss import likelihood
+from tuneforge.training.text.encode import model_context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from tuneforge.rows import Encoded
-from tuneforge.training import likelihood
-from tuneforge.training.collate import collate
+from tuneforge.training.batches.collate import collate
+from tuneforge.training.loss import likelihood
 from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import lightning.pytorch as pl
 import torch
 
 from tuneforge.components import Context
-from tuneforge.training import likelihood, random_state
+from tuneforge.training import random_state
+from tuneforge.training.loss import likelihood
 
 
 class Compiling(pl.Callback):  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""What a step takes: memory, time, and ways to take less."""
