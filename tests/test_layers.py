@@ -13,7 +13,7 @@ from tuneforge.kinds import KINDS
 PACKAGE = Path(tuneforge.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "extras", "files"),
-    ("rows", "conversation"),
+    ("rows", "conversation", "columns"),
     ("protocols",),
     ("components",),
     ("kinds", "hookspecs"),
@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (*KINDS, "training", "preparation", "evaluation", "report"),
     ("builtins",),
     ("terminal", "record", "announce", "ranks"),
-    ("exporting",),
+    ("exporting", "saving"),
     ("execute", "commands"),
     ("rank", "grid", "compare", "export"),
     ("cli", "completion", "__init__"),

@@ -7,10 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from tuneforge.columns import Columns as Columns
+from tuneforge.columns import Format as Format
+from tuneforge.columns import Role as Role
 from tuneforge.protocols import LM as LM
 from tuneforge.protocols import Context as Context
 from tuneforge.protocols import Step as Step
@@ -57,73 +59,6 @@ class Model(Component):
     def load(self, head: str, context: Context) -> Loaded:
         """The model with the given head (`causal_lm`, …) and its tokenizer, with a pad token set."""
         raise NotImplementedError
-
-
-@dataclass(kw_only=True)
-class Columns:
-    """Which column of the file holds which canonical column."""
-
-    text: str | None = None
-    """Plain text to continue pretraining on."""
-    messages: str | None = None
-    """A conversation: a list of messages."""
-    prompt: str | None = None
-    """What the model is asked (alpaca: instruction)."""
-    input: str | None = None
-    """Further input, appended to the prompt after a blank line (alpaca: input)."""
-    completion: str | None = None
-    """What the model should answer (alpaca: output)."""
-    chosen: str | None = None
-    """The preferred answer."""
-    rejected: str | None = None
-    """The answer that is not preferred."""
-    margin: str | None = None
-    """By how much the chosen answer is to win, a number (strategy=reward)."""
-    label: str | None = None
-    """The class of the text, or a list of classes; with prompt and completion: whether the answer is wanted."""
-    tokens: str | None = None
-    """The words of a text, as a list."""
-    tags: str | None = None
-    """One tag for each word, as a list."""
-    anchor: str | None = None
-    """A text to which another belongs: a question, a query."""
-    positive: str | None = None
-    """The text that belongs to the anchor."""
-    negative: str | None = None
-    """A text that does not belong to the anchor."""
-    system: str | None = None
-    """A system message put before the conversation."""
-    tools: str | None = None
-    """Tools that the conversation may call."""
-    id: str | None = None
-    """An identifier to show instead of the line."""
-    group: str | None = None
-    """Rows with an equal value are split and resampled together."""
-
-
-class Format(StrEnum):
-    """How a row's columns are laid out in the file."""
-
-    auto = "auto"
-    text = "text"
-    messages = "messages"
-    sharegpt = "sharegpt"
-    alpaca = "alpaca"
-    prompt_completion = "prompt_completion"
-    preference = "preference"
-    hh_rlhf = "hh_rlhf"
-    label = "label"
-    tags = "tags"
-    pair = "pair"
-    unpaired = "unpaired"
-
-
-class Role(StrEnum):
-    """What an evaluation set stands for in the verdict."""
-
-    target = "target"
-    general = "general"
-    safety = "safety"
 
 
 @dataclass(kw_only=True)

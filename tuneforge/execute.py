@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from tuneforge import announce, plugins, ranks, record
 from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
-from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted, TuneForgeError
+from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted
 from tuneforge.exporting import export_all
 from tuneforge.extras import require
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
+from tuneforge.saving import save_model
 from tuneforge.settings import Run
 
 if TYPE_CHECKING:
@@ -162,37 +162,6 @@ def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:
         )  # fmt: skip
     save_model(run, Loaded(fitted.model, ready.loaded.tokenizer), context.folder / "model")
     return fitted
-
-
-def save_model(run: Run, tuned: Loaded, folder: Path) -> None:
-    """Model and tokenizer, put in place when they are whole. TuneForgeError where the disk does not take them."""
-    temporary = folder.with_name(".model")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        run.adapter.save(tuned.model, temporary)
-        save_tokenizer(tuned, temporary)
-        run.strategy.save(temporary, tuned)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except Exception as error:  # safetensors wraps what the operating system says in a class of its own
-        shutil.rmtree(temporary, ignore_errors=True)
-        free = shutil.disk_usage(folder.parent).free
-        raise TuneForgeError(
-            f"{folder}: the tuned model could not be written ({str(error).splitlines()[0]}; {free:,} bytes are free); "
-            f"its last checkpoint is whole: make room, then tuneforge resume={folder.parent}"
-        ) from error
-
-
-def save_tokenizer(tuned: Loaded, folder: Path) -> None:
-    """The tokenizer with the chat template that was trained on."""
-    from tuneforge.training.text.chat import trained_template
-
-    own = tuned.tokenizer.chat_template
-    tuned.tokenizer.chat_template = trained_template(tuned.tokenizer)
-    try:
-        tuned.tokenizer.save_pretrained(folder)
-    finally:
-        tuned.tokenizer.chat_template = own
 
 
 def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContext, book: Record) -> Verdict:

@@ -20,11 +20,11 @@ from tuneforge import saved
 from tuneforge.composition import Composed, compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
-from tuneforge.execute import save_model
 from tuneforge.exporting import adapted_model
 from tuneforge.model.brought import Brought
 from tuneforge.model.hf import Hf
 from tuneforge.rows import Loaded
+from tuneforge.saving import save_model
 from tuneforge.training.batches.collate import collate
 from tuneforge.training.fit import fit
 from tuneforge.training.step import TrainingStep

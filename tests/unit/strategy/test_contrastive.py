@@ -138,7 +138,7 @@ def test_the_saved_folder_is_one_of_sentence_transformers(
 ) -> None:
     from tuneforge.adapter.full import Full
     from tuneforge.adapter.lora import Lora
-    from tuneforge.execute import save_model
+    from tuneforge.saving import save_model
 
     strategy = Contrastive(
         pooling=Pooling(pooling), normalise=normalise, anchor_prefix="w1 w2 ", positive_prefix="w3 ", temperature=0.1

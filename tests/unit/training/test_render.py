@@ -254,8 +254,8 @@ def test_the_saved_template_is_the_trained_one_without_marks(tokenizer, tmp_path
 
     from transformers import AutoTokenizer
 
-    from tuneforge.execute import save_tokenizer
     from tuneforge.rows import Loaded
+    from tuneforge.saving import save_tokenizer
     from tuneforge.training.text.chat import chat
 
     own = (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text()
