@@ -1,9 +1,9 @@
 """Reference log-probabilities by content, shared by runs: a model's answers to rows do not change.
 
-One folder per model as found, named by a hash of its weights, its config, the precision and the versions of
-torch and transformers; in it files that are written whole under another name and then renamed. A file holds
-keys (16 bytes: a hash of token ids and labels) and float64 values in nats. Damaged files are left out, said
-aloud, and their rows computed again.
+One folder per model as found, named by a hash of its weights, its config, the settings of adapters that it brings, the
+precision and the versions of torch and transformers; in it files that are written whole under another name and then
+renamed. A file holds keys (16 bytes: a hash of token ids and labels) and float64 values in nats. Damaged files are left
+out, said aloud, and their rows computed again.
 """
 
 from __future__ import annotations
@@ -16,30 +16,70 @@ import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import Module
 
 from tuneforge.rows import Encoded
+from tuneforge.training.bottleneck import inserted
 
 EVERY = 30.0
 """Seconds after which what was computed is written, so that a run that is stopped loses no more."""
+NO_FUNCTION = (
+    "_name_or_path", "transformers_version", "base_model_name_or_path", "revision", "auto_mapping", "inference_mode",
+    "peft_version",
+)  # fmt: skip
+"""Fields of configs on which no output depends."""
 
 
 def fingerprint(model: Module, *further: str) -> str:
-    """32 hex digits over every weight and buffer of the model, its config, versions and what else is given."""
+    """32 hex digits over all that determines the model's function, and over what else is given.
+
+    Weights and buffers, scales of 4-bit weights, the config with its quantisation, configs of PEFT's adapters and which
+    of them act, own bottleneck adapters, versions.
+    """
     import transformers
 
     found = hashlib.sha256("\0".join([torch.__version__, transformers.__version__, *further]).encode())
-    config = getattr(model, "config", None)
-    if config is not None:
-        values = {k: v for k, v in config.to_dict().items() if k not in ("_name_or_path", "transformers_version")}
-        found.update(json.dumps(values, sort_keys=True, default=str).encode())
+    found.update(json.dumps(_settings(model), sort_keys=True, default=_plain).encode())
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        _add(found, name, tensor)
+        scales = getattr(tensor, "quant_state", None)
+        if scales is not None:
+            for key, value in sorted(scales.as_dict().items()):
+                _add(found, f"{name}.{key}", value)
     return found.hexdigest()[:32]
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    """What determines the function beside weights."""
+    peft = getattr(model, "peft_config", None) or {}
+    return {
+        "config": _stripped(model.config) if hasattr(model, "config") else None,
+        "adapters": {name: _stripped(config) for name, config in peft.items()},
+        "active": list(model.active_adapters) if peft else [],
+        "bottleneck": [(str(adapter.activation), adapter.enabled) for adapter in inserted(model)],
+    }
+
+
+def _stripped(config: Any) -> dict[str, Any]:
+    return {str(k): v for k, v in config.to_dict().items() if k not in NO_FUNCTION}
+
+
+def _plain(value: Any) -> Any:
+    """A set in order, which its text would not have; else the value's text."""
+    return sorted(map(str, value)) if isinstance(value, set) else str(value)
+
+
+def _add(found: Any, name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        found.update(f"{name} {value}".encode())
+        return
+    found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+    found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
 
 
 def row_key(row: Encoded, part: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.unit.training import small
+from tuneforge.adapter.bottleneck import Activation, Bottleneck
 from tuneforge.adapter.full import Full
 from tuneforge.adapter.lora import Init, Lora
 from tuneforge.context import RunContext
@@ -18,6 +19,7 @@ from tuneforge.errors import ConfigError, Preempted, TuneForgeError
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.kto import Kto
 from tuneforge.training import reference, reference_cache
+from tuneforge.training.bottleneck import disabled
 from tuneforge.training.fit import fit
 
 
@@ -118,6 +120,70 @@ def test_pissa_and_olora_start_as_the_model_found(init: Any, tmp_path: Path) -> 
     assert mine.keys() == plain.keys()
     assert max(abs(mine[k] - plain[k]) for k in mine) < 1e-4 * max(map(abs, plain.values()))
     assert abs(fitted.history[0]["rewards/margins"]) < 1e-4
+
+
+def adapted(folder: Path, adapter: Any) -> Any:
+    """A model with adapters of weights that do not depend on their settings."""
+    model = adapter.apply(small.llama(), small.context(small.settings(adapter=adapter), folder))
+    torch.manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.1)
+    return model.requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Lora(r=4, alpha=8), Lora(r=4, alpha=16)),
+        (Lora(r=4, alpha=8), Lora(r=4, alpha=8, rslora=True)),
+        (Lora(r=4, alpha_pattern={"q_proj": 2}), Lora(r=4, alpha_pattern={"q_proj": 4})),
+        (Bottleneck(size=4, activation=Activation.gelu), Bottleneck(size=4, activation=Activation.silu)),
+    ],
+    ids=["alpha", "rslora", "alpha_pattern", "activation"],
+)
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_adapters_that_are_brought_are_told_apart_by_their_settings(one: Any, other: Any, tmp_path: Path) -> None:
+    models = [adapted(tmp_path, adapter) for adapter in (one, one, other)]
+    assert len({small.digest(model) for model in models}) == 1, "weights differ, so the settings were not tested"
+    ids = torch.tensor([[3, 5, 8, 13]])
+    with torch.no_grad():
+        logits = [model.eval()(input_ids=ids).logits for model in models]
+    assert (logits[0] - logits[2]).abs().max() > 1e-4
+    first, again, different = map(reference_cache.fingerprint, models)
+    assert first == again
+    assert first != different
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_an_adapter_that_is_off_makes_another_model(tmp_path: Path) -> None:
+    adapter = Bottleneck(size=4)
+    model = adapted(tmp_path, adapter)
+    before = reference_cache.fingerprint(model)
+    with disabled(model):
+        assert reference_cache.fingerprint(model) != before
+    assert reference_cache.fingerprint(model) == before
+
+
+def test_the_scales_of_four_bit_weights_count(tmp_path: Path) -> None:
+    """Weights twice as large have the same four bits and other scales."""
+    quantised = pytest.importorskip("bitsandbytes").nn
+
+    def four_bits(factor: float) -> torch.nn.Module:
+        layer = torch.nn.Linear(64, 64, bias=False)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            layer.weight.normal_().mul_(factor)
+        found = quantised.Linear4bit(64, 64, bias=False, quant_type="nf4")
+        found.load_state_dict(layer.state_dict())
+        return torch.nn.Sequential(found.to("cpu"))
+
+    one, other = four_bits(1.0), four_bits(2.0)
+    if one[0].weight.quant_state is None:
+        pytest.skip("this bitsandbytes quantises on a GPU only")
+    assert torch.equal(one[0].weight.data, other[0].weight.data)
+    assert reference_cache.fingerprint(one) != reference_cache.fingerprint(other)
 
 
 def reference_values(cache: Path) -> dict[bytes, float]:
