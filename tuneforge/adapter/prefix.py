@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.adapter.peft_adapter import TASKS
 from tuneforge.adapter.prompt_learning import PromptLearning
+from tuneforge.errors import ConfigError
 
 if TYPE_CHECKING:
     from peft import PrefixTuningConfig
@@ -47,19 +48,37 @@ class Prefix(PromptLearning):
             yield f"adapter.hidden={self.hidden} must be at least 1"
         if self.projection and self.init is PrefixInit.zero:
             yield "adapter.projection=true needs adapter.init=random: a projection of zeros learns nothing"
+        if run.batch.gradient_checkpointing:
+            yield (
+                "adapter=prefix does not go with batch.gradient_checkpointing=true: layers that are computed again are"
+                " not given the keys and values of the prefix; set it to false, or use another adapter"
+            )
 
     def reparameterised(self) -> bool:
         """With a projection."""
         return self.projection
 
     def peft_config(self, model: Module, head: str) -> PrefixTuningConfig:
-        """The configuration."""
+        """The configuration. ConfigError for a model whose attention takes no keys and values from outside."""
         from peft import PrefixTuningConfig
 
+        _require_cache(model)
         return PrefixTuningConfig(
             task_type=TASKS[head],
             num_virtual_tokens=self.tokens,
             prefix_projection=self.projection,
             encoder_hidden_size=self.hidden,
             init_weights="zero" if self.init is PrefixInit.zero else None,
+        )
+
+
+def _require_cache(model: Module) -> None:
+    """ConfigError unless the model or its body takes `past_key_values`."""
+    from inspect import signature
+
+    body = getattr(model, getattr(model, "base_model_prefix", ""), model)
+    if not any("past_key_values" in signature(part.forward).parameters for part in (model, body)):
+        raise ConfigError(
+            f"adapter=prefix: the attention of {type(model).__name__} takes no keys and values from outside, where the"
+            " prefix would stand; use adapter=lora, ia3, bottleneck or full"
         )

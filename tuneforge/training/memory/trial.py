@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from tuneforge.training import random_state
+from tuneforge.training import random_state, reach
 from tuneforge.training.batches.feed import Feed
 from tuneforge.training.groups import parameter_groups
 from tuneforge.training.loss import likelihood
@@ -129,12 +129,17 @@ class Trial:
 
 @contextmanager
 def trial(run: Run, loaded: Loaded, encoded: EncodedSet, context: Context) -> Iterator[Trial]:
-    """A trial that leaves the model, its gradients and all generators as they were."""
+    """A trial that leaves the model, its gradients and all generators as they were.
+
+    ConfigError where nothing that trains has a say in the output.
+    """
     modes = {m: m.training for m in loaded.model.modules()}
     generators = random_state.capture()
     try:
         found = Trial(run, loaded, encoded, context)
         with checkpointed(found.model, run.batch.gradient_checkpointing):
+            if found.exact:
+                reach.require(found.model, _tokens(encoded), run.adapter.name)
             yield found
     finally:
         random_state.restore(generators)
@@ -148,6 +153,11 @@ def spread(units: Sequence[T], size: int) -> list[T]:
     """At most `size` of the units, spread over the set."""
     size = min(size, len(units))
     return [units[k * len(units) // size] for k in range(size)]
+
+
+def _tokens(encoded: EncodedSet) -> Sequence[int]:
+    """The token ids of some part of the first row."""
+    return next(ids for name, ids in encoded.rows[0].parts.items() if name.endswith("input_ids"))
 
 
 def _device(run: Run) -> torch.device:
