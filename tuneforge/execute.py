@@ -83,7 +83,7 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
     from tuneforge.preparation import encoded, prepare
     from tuneforge.training import proof as proofs
     from tuneforge.training.text.encode import encode
-    from tuneforge.training.text.held_out import askable
+    from tuneforge.training.text.held_out import askable, watched
 
     with book.stage("data"):
         prepared = prepare.prepare(run, context)
@@ -102,8 +102,8 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         sets, odd = askable(run, prepared.held_out, loaded.tokenizer, context)
         encoded.held_out(run, prepared.held_out, odd, context)
         prepared = replace(prepared, held_out=sets)
-        watched = [row for held in prepared.held_out if held.split == "validation" for row in held.rows]
-        validation = encode(run, watched, loaded.tokenizer, context) if watched else None
+        validation, odd = watched(run, prepared.held_out, loaded.tokenizer, context)
+        encoded.held_out(run, prepared.held_out, odd, context, "have no validation loss")
         proof = proofs.prove(run, loaded, train, context)
         proofs.write(proof, train, context.folder)
         announce.proof(proof, train.rejected)

@@ -167,6 +167,27 @@ def test_too_many_bad_rows_are_refused_and_few_are_quarantined(
     assert "max_quarantined" in capsys.readouterr().err
 
 
+def test_validation_rows_without_a_loss_are_quarantined_and_said_and_many_are_refused(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_rows(workplace / "train.jsonl", pairs(0, 60))
+    long = {"prompt": "How long is it?", "completion": "word " * 400}
+    other = {"prompt": "Which of both?", "chosen": "this one", "rejected": "that one"}
+    write_rows(workplace / "held.jsonl", [*pairs(100, 28), long])
+    write_rows(workplace / "others.jsonl", [other | {"prompt": f"Which of {i}?"} for i in range(3)])
+    words = ["data=train.jsonl", "validation=[held.jsonl,others.jsonl]", "test.share.fraction=0.2"]
+    words += ["batch.max_length=128", "trainer.max_steps=1"]
+    assert cli.main([*words, "output_dir=few"]) in (0, 4)
+    (bad,) = lines(workplace / "few" / "data" / "quarantine.jsonl")
+    assert (bad["line"], bad["by"], bad["reason"].split(":")[0]) == (29, "tokens", "too long")
+    notes = " ".join(note["text"] for note in read(workplace / "few" / "run.json")["notes"])
+    assert "validation.held: 1 of 29 rows have no validation loss: 1 x too long: " in notes
+    assert "validation.others: 3 of 3 rows have no validation loss: strategy=sft trains on completion rows" in notes
+    capsys.readouterr()
+    assert cli.main([*words, "output_dir=many", "max_quarantined=0.03"]) == 3
+    assert "1 of 29 rows of validation.held cannot be used by strategy=sft" in capsys.readouterr().err
+
+
 def test_rows_that_no_strategy_can_use_are_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(workplace / "train.jsonl", pairs(0, 60))
     assert cli.main(["data=train.jsonl", "strategy=dpo", "output_dir=run"]) == 2

@@ -45,8 +45,11 @@ def refuse(run: Run, rejected: Sequence[Rejected], total: int, what: str = "trai
     )
 
 
-def held_out(run: Run, sets: Sequence[HeldOut], rejected: Mapping[str, Sequence[Rejected]], context: Context) -> None:
-    """Quarantine, count and say the rows of evaluation sets that cannot be asked; DataRefused where they are many."""
+def held_out(
+    run: Run, sets: Sequence[HeldOut], rejected: Mapping[str, Sequence[Rejected]], context: Context,
+    lack: str = "cannot be asked",
+) -> None:  # fmt: skip
+    """Quarantine, count and say the rows of evaluation sets that `lack` something; DataRefused where they are many."""
     for held in sets:
         place = f"{held.split}.{held.name}"
         odd = rejected.get(place, ())
@@ -56,4 +59,4 @@ def held_out(run: Run, sets: Sequence[HeldOut], rejected: Mapping[str, Sequence[
         refuse(run, odd, len(held.rows), f"rows of {place}")
         kinds = Counter(r.reason for r in odd).most_common(SHOWN)
         said = "; ".join(f"{count:,} x {reason}" for reason, count in kinds)
-        context.note(f"{place}: {len(odd):,} of {len(held.rows):,} rows cannot be asked: {said}", rows=len(odd))
+        context.note(f"{place}: {len(odd):,} of {len(held.rows):,} rows {lack}: {said}", rows=len(odd))

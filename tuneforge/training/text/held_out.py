@@ -1,4 +1,4 @@
-"""Evaluation rows that a model with a head can be asked: none is cut, none is left out silently."""
+"""Evaluation rows that a model with a head can be asked, or that have a loss: none is cut or left out silently."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tuneforge.components import Context
-from tuneforge.rows import HeldOut, Rejected
+from tuneforge.rows import HeldOut, Rejected, Row
 from tuneforge.settings import Run
-from tuneforge.training.text.encode import encode
+from tuneforge.training.text.encode import EncodedSet, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -36,3 +36,35 @@ def askable(
         if odd:
             rejected[f"{held.split}.{held.name}"] = odd
     return kept, rejected
+
+
+def watched(
+    run: Run, held_out: Sequence[HeldOut], tokenizer: Tokenizer, context: Context
+) -> tuple[EncodedSet | None, dict[str, list[Rejected]]]:
+    """The validation rows with a loss, None where there is no such set; and the rejected rows by `split.name`.
+
+    Rows of another kind than the strategy trains on have no loss; they are counted aloud, and serve the evaluators.
+    """
+    sets = [held for held in held_out if held.split == "validation" and held.rows]
+    for held in sets:
+        others = sum(not run.strategy.takes(row.columns) for row in held.rows)
+        if others:
+            context.note(
+                f"{held.split}.{held.name}: {others:,} of {len(held.rows):,} rows have no validation loss:"
+                f" strategy={run.strategy.name} trains on {run.strategy.record} rows",
+                rows=others,
+            )
+    places = {_place(row): f"{held.split}.{held.name}" for held in sets for row in held.rows}
+    mine = [row for held in sets for row in held.rows if run.strategy.takes(row.columns)]
+    if not mine:
+        return None, {}
+    found = encode(run, mine, tokenizer, context)
+    rejected: dict[str, list[Rejected]] = {}
+    for one in found.rejected:
+        rejected.setdefault(places[_place(one.row)], []).append(one)
+    return found, rejected
+
+
+def _place(row: Row) -> tuple[str, str, int | str]:
+    """Where a row was read; several examples made of one row share it."""
+    return row.source, row.file, row.line
