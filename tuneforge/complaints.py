@@ -74,6 +74,76 @@ FAMILIAR: Mapping[str, str] = {
     "load_best_model_at_end": "early_stopping.best",
     "label_smoothing_factor": "strategy.label_smoothing",
     "mlm_probability": "strategy.probability",
+    "cpo_alpha": "strategy.nll_weight",
+    "simpo_gamma": "strategy.gamma",
+    "gamma_beta_ratio": "strategy.gamma (the ratio times beta)",
+    "pref_beta": "strategy.beta",
+    "pref_loss": "strategy.loss_type",
+    "loss_type": "strategy.loss_type",
+    "loss_weights": "strategy.weights",
+    "f_divergence_type": "strategy.divergence",
+    "label_smoothing": "strategy.label_smoothing",
+    "desirable_weight": "strategy.desirable_weight",
+    "undesirable_weight": "strategy.undesirable_weight",
+    "kto_chosen_weight": "strategy.desirable_weight",
+    "kto_rejected_weight": "strategy.undesirable_weight",
+    "num_generations": "strategy.generations",
+    "num_iterations": "strategy.iterations",
+    "max_completion_length": "strategy.max_tokens",
+    "reward_funcs": "strategy.rewards",
+    "reward_weights": "strategy.reward_weights",
+    "scale_rewards": "strategy.scale_rewards",
+    "epsilon": "strategy.epsilon",
+    "epsilon_high": "strategy.epsilon_high",
+    "mask_truncated_completions": "strategy.mask_truncated",
+    "teacher_model_name_or_path": "strategy.teacher",
+    "completion_only_loss": "strategy.loss_on",
+    "train_on_inputs": "strategy.loss_on=all",
+    "train_on_prompt": "strategy.loss_on=all",
+    "assistant_only_loss": "strategy=instruction",
+    "pt": "strategy=clm",
+    "rm": "strategy=reward",
+    "ppo": "strategy=grpo",
+    "adamw_torch": "optimizer=adamw",
+    "adamw_torch_fused": "optimizer=adamw",
+    "adamw_hf": "optimizer=adamw",
+    "adamw_bnb_8bit": "optimizer=adamw_8bit",
+    "paged_adamw_8bit": "optimizer=adamw_8bit",
+    "paged_adamw_32bit": "optimizer=adamw",
+    "schedule_free_adamw": "optimizer=schedule_free",
+    "constant_with_warmup": "scheduler=constant",
+    "warmup_stable_decay": "scheduler=wsd",
+    "quantization_bit": "adapter=qlora",
+    "load_in_4bit": "adapter=qlora",
+    "load_in_8bit": "adapter=qlora (4 bits)",
+    "use_dora": "adapter.dora",
+    "peft_use_dora": "adapter.dora",
+    "use_rslora": "adapter.rslora",
+    "peft_use_rslora": "adapter.rslora",
+    "init_lora_weights": "adapter.init",
+    "pissa_init": "adapter.init=pissa",
+    "modules_to_save": "adapter.modules_to_save",
+    "lora_modules_to_save": "adapter.modules_to_save",
+    "additional_target": "adapter.modules_to_save",
+    "num_virtual_tokens": "adapter.tokens",
+    "freeze_trainable_layers": "adapter.last_layers",
+    "freeze_trainable_modules": "adapter.train",
+    "adapter_name_or_path": "model= (the adapter's folder, with model.adapter)",
+    "attn_implementation": "model.attention",
+    "flash_attn": "model.attention",
+    "torch_dtype": "model.dtype",
+    "per_device_eval_batch_size": "batch.size",
+    "max_samples": "data.NAME.limit",
+    "val_set_size": "validation.share.fraction",
+    "eval_strategy": "trainer.val_check_interval",
+    "evaluation_strategy": "trainer.val_check_interval",
+    "save_strategy": "checkpoint.every",
+    "data_seed": "seed",
+    "ema_decay": "regularization.ema_decay",
+    "gradient_clipping": "trainer.gradient_clip_val",
+    "fsdp": "trainer=fsdp",
+    "fsdp_config": "trainer=fsdp",
+    "deepspeed": "trainer=fsdp (DeepSpeed is not here)",
 }
 """Names from other tools → ours."""
 
@@ -123,14 +193,15 @@ def _other_owner(key: str, catalogue: Catalogue) -> str:
         if ref.startswith(f"{home}/") and rest[-1] in {f.name for f in dataclasses.fields(cls)}
     ]
     names = ", ".join(f"{group}={owner}" for owner in owners)
-    return f" The chosen {group} does not have it; {names} has." if owners else ""
+    verb = "have" if len(owners) > 1 else "has"
+    return f" The chosen {group} does not have it; {names} {verb}." if owners else ""
 
 
 def unknown_option(group: str, option: str, catalogue: Catalogue) -> ConfigError:
     """The error for a choice that no installed distribution offers."""
     options = catalogue.options(group)
     return ConfigError(
-        f"{group}={option}: there is no such {group}.{nearest(option, options)}\n"
+        f"{group}={option}: there is no such {group}.{familiar(option) or nearest(option, options)}\n"
         f"  installed: {', '.join(options) or 'none'}{catalogue.suspects()}"
     )
 
@@ -154,6 +225,10 @@ def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
         return ConfigError(
             f"{key}: values are set, but no {group} is chosen there; choose one first with +{group}@PLACE.{key}=NAME"
         )
+    if wrong := re.search(r"Invalid value '(?P<found>[^']*)', expected one of \[(?P<allowed>.*)\]", text):
+        allowed = wrong["allowed"].split(", ")
+        near = nearest(wrong["found"], allowed)
+        return ConfigError(f"{key}={wrong['found']}: no such value.{near}\n  allowed: {', '.join(allowed)}")
     if isinstance(cause, OmegaConfBaseException) and key:
         return ConfigError(f"{key}: {text.splitlines()[0]}")
     if "Could not override" in text and (found := re.search(r"Could not override '([^']+)'", text)):
