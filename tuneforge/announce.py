@@ -73,7 +73,8 @@ def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
     if proof.classes:
         say("classes", _classes(proof))
     for shown in proof.preview[:1]:
-        say("row", f"{shown['place']}  {_short(shown['text'])}      [[ ]] = {shown.get('marks', 'loss')}")
+        legend = f"      [[ ]] = {shown.get('marks', 'loss')}" if "[[" in shown["text"] else ""
+        say("row", f"{shown['place']}  {_short(shown['text'])}{legend}")
     say(
         "plan",
         f"{proof.steps:,} steps x {proof.seconds_per_step:.3f} s = {seconds(proof.planned_seconds)} of training;"
@@ -94,6 +95,8 @@ def _batches(proof: Proof) -> str:
 
 
 def _loss(proof: Proof) -> str:
+    if proof.unit == "completions":
+        return f"loss on {proof.loss_tokens:,} completions to be sampled per epoch; prompts of {proof.tokens:,} tokens"
     if proof.unit != "tokens":
         return f"loss on {proof.loss_tokens:,} {proof.unit}, {proof.tokens:,} tokens"
     return f"loss on {proof.loss_share:.1%} of {proof.tokens:,} tokens"

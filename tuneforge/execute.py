@@ -6,6 +6,7 @@ import hashlib
 import json
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -218,9 +219,10 @@ def quiet_libraries() -> None:
 
     from transformers.utils import logging
 
-    for name in ("bitsandbytes", "torchao", "torch.utils._pytree"):
+    for name in ("bitsandbytes", "torchao", "torch.utils._pytree", "huggingface_hub"):
         standard.getLogger(name).setLevel(standard.ERROR)
-
+    # PEFT 0.21 asks transformers 5 by the old name.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     logging.disable_progress_bar()
     logging.set_verbosity_error()
 

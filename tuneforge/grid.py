@@ -21,17 +21,6 @@ from tuneforge.errors import ConfigError, Preempted, TuneForgeError
 from tuneforge.files import write_json
 from tuneforge.training.devices import world
 
-WARM = (
-    "torch",
-    "numpy",
-    "transformers",
-    "transformers.models.llama.modeling_llama",
-    "lightning.pytorch",
-    "peft",
-    "omegaconf",
-)
-"""Core libraries that the fork server imports once; plugins load inside each point."""
-
 
 @dataclass(frozen=True)
 class Point:
@@ -87,7 +76,7 @@ def _slug(overrides: Sequence[str]) -> str:
 
 def _run_points(points: Sequence[Point]) -> list[int]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(WARM))
+    context.set_forkserver_preload(["tuneforge.warm"])
     codes: list[int] = []
     with _interruptible() as current:
         for point in points:

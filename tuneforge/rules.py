@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 
+NO_FLOAT16 = "a CPU does not compute in float16; use bf16-mixed or 32-true"
 SHARED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 """What Lightning offers for a model that is shared out."""
 
@@ -42,7 +43,12 @@ def problems(run: Run) -> Iterator[str]:
     if not 0 <= run.max_quarantined <= 1:
         yield f"max_quarantined={run.max_quarantined}: is a share between 0 and 1"
     for path, component in run.components():
-        yield from (f"{path}: {reason}" for reason in component.check(run))
+        yield from (_placed(path, reason) for reason in component.check(run))
+
+
+def _placed(path: str, reason: str) -> str:
+    """The reason behind the component's path, unless it names the path itself."""
+    return reason if reason.startswith((f"{path}.", f"{path}=")) else f"{path}: {reason}"
 
 
 def _batch_problems(run: Run) -> Iterator[str]:
@@ -97,6 +103,8 @@ def _optimisation_problems(run: Run) -> Iterator[str]:
 def _device_problems(run: Run) -> Iterator[str]:
     if run.trainer.num_nodes < 1:
         yield f"trainer.num_nodes={run.trainer.num_nodes}: must be 1 or more"
+    if run.trainer.precision.startswith("16-") and run.trainer.accelerator == "cpu":
+        yield f"trainer.precision={run.trainer.precision}: {NO_FLOAT16}"
     if run.trainer.strategy != "fsdp":
         return
     adapter, strategy = type(run.adapter), type(run.strategy)

@@ -109,6 +109,13 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
         (["seed=abc"], ["seed", "abc"]),
         (["optimizer.learning_rate=fast"], ["optimizer.learning_rate", "fast"]),
         (["batch.packing=maybe"], ["batch.packing", "maybe"]),
+        (
+            ["strategy=dpo", "strategy.loss_type=sigmod"],
+            ["strategy.loss_type=sigmod", "'sigmoid'", "allowed: sigmoid, hi"],
+        ),
+        (["strategy=clm", "strategy.beta=1"], ["The chosen strategy does not have it", "strategy=grpo have."]),
+        (["strategy=grpo", "strategy.rewards=[exact_mach]"], ["strategy.rewards: there is no", "'exact_match'"]),
+        (["trainer.precision=16-mixed", "trainer.accelerator=cpu"], ["trainer.precision=16-mixed", "bf16-mixed"]),
         (["data=json"], ["data.json.path", "path"]),
         (["data=[helpdesk,jsn]"], ["no such data", "'json'"]),
         (["data=notes.docx"], ["known suffixes", ".jsonl"]),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def figure(value: float | None, digits: int = 2, sign: bool = False) -> str:
-    """`.81`, `1.27`, `+.41`, `-.03`; a dash for what is not a number."""
+    """`.81`, `1.27`, `+.41`, `-.03`, `73554` (no decimals from a thousand on); a dash for what is not a number."""
     if value is None or not math.isfinite(value):
         return "-"
+    digits = 0 if abs(value) >= 1000 else digits
     text = f"{value:{'+' if sign else ''}.{digits}f}"
     text = text.replace("-", "+" if sign else "") if float(text) == 0 else text
     return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
@@ -28,6 +30,17 @@ def with_interval(value: float | None, low: float | None, high: float | None, si
     if low is None or high is None:
         return figure(value, digits, sign)
     return f"{figure(value, digits, sign)} [{figure(low, digits, sign)},{figure(high, digits, sign)}]"
+
+
+def standing(verdict: Mapping[str, Any]) -> str:
+    """What the deciding difference itself proves; the verdict may be worse only for a broken budget."""
+    decision, row = str(verdict.get("decision", "")), verdict.get("primary") or {}
+    if decision != "worse" or row.get("value") is None:
+        return decision
+    better, worse = row["low"] is not None and row["low"] > 0, row["high"] is not None and row["high"] < 0
+    if not row["higher_is_better"]:
+        better, worse = worse, better
+    return "better" if better else "worse" if worse else "not proven"
 
 
 def rows_rounded(rows: float) -> str:

@@ -119,7 +119,7 @@ def _ended(path: Path) -> str:
     file = path / "run.json"
     book = _json(file) if file.is_file() else {}
     error = str(book.get("error") or "")
-    status = f"its status is {book.get('status', 'unknown')}" + (f": {error[:200]}" if error else "")
+    status = f"its status is {book.get('status', 'unknown')}" + (f": {' '.join(error.split())[:200]}" if error else "")
     return f"{status}; continue it with tuneforge resume={path}, or name another"
 
 

@@ -261,6 +261,8 @@ def _near(path: Path) -> str:
 def _reason(error: Exception, hub: bool) -> str:
     """The first sentence of what transformers says, or what an unreachable hub means."""
     text = " ".join(str(error).split())
+    if type(error).__name__ == "SafetensorError":
+        return f"a file of weights is damaged or cut off ({text})"
     if "safetensors" in text:
         return f"no weights in safetensors, which alone are read ({text[:200]})"
     if hub and (isinstance(error, OSError) or "offline" in text.lower() or "connect" in text.lower()):

@@ -152,10 +152,11 @@ def _explain(
     record = run.strategy.record
     if any(kind_of(r.reason) != f"no {record}" for r in rejected if r.row.columns):
         return
+    column = {"preference": "chosen", "pair": "anchor", "unpaired": "label"}.get(record, record)
     has = ", ".join(dict.fromkeys(column for columns in head for column in columns))
     raise ConfigError(
         f"{name}: strategy '{run.strategy.name}' trains on {record} rows, and no row of this source is one "
-        f"({found.said}; the file has {has}). Say which column is which, for example {name}.columns.completion=<column>"
+        f"({found.said}; the file has {has}). Say which column is which, for example {name}.columns.{column}=<column>"
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, with_interval
+from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, standing, with_interval
 
 LEFT, RIGHT = 78.0, 340.0
 """Where the scale of a dot plot begins and ends, in SVG units."""
@@ -95,7 +95,7 @@ def _panel(
         shade=shade,
         budget="" if budget is None else f"-{figure(budget['budget'])}",
         difference=f"tuned - {versus}  {interval(change, sign=True)}" if change else "",
-        state=str(budget["state"]) if budget else str(verdict.get("decision", "")) if role == "target" else "",
+        state=str(budget["state"]) if budget else standing(verdict) if role == "target" else "",
     )
 
 

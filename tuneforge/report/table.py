@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuneforge.evaluation.figures import beaten, figure, in_order, with_interval
+from tuneforge.evaluation.figures import beaten, figure, in_order, standing, with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,7 @@ def _means(metrics: Mapping[str, Any], key: tuple[str, str, str, str]) -> str:
     verdict = metrics.get("verdict") or {}
     primary = verdict.get("primary") or {}
     if key[1:] == (primary.get("set"), primary.get("evaluator"), primary.get("metric")):
-        return str(verdict["decision"])
+        return standing(verdict)
     for budget in verdict.get("budgets") or []:
         if key == (budget["role"], budget["set"], budget["evaluator"], budget["metric"]):
             words = {"kept": "within", "broken": "broken:", "not settled": "not settled:"}

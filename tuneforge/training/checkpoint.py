@@ -118,7 +118,7 @@ class Checkpoints:
         if steps:
             raise TuneForgeError(
                 f"cannot resume: every checkpoint in {self.folder} is damaged (steps {', '.join(map(str, steps))});"
-                " start a fresh run with: tuneforge run --from RUN_DIR"
+                f" start a fresh run with: tuneforge --from {self.folder.parent}"
             )
         return None
 

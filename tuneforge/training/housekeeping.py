@@ -217,7 +217,8 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
             cache.write()
             if self._asked_to_stop():
                 raise self.preempted("before the first step")
-        self.context.note(known.place())
+        split = "training" if feed is self.feeds[0] else "validation"
+        self.context.note(f"{split}: {known.place()}")
 
     # ------------------------------------------------------------ state
 

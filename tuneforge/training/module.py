@@ -210,7 +210,8 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
     def _way_out(self) -> str:
         return (
             f"Nothing was saved after step {self.tally.step}; an earlier checkpoint is intact. Look at these rows, or"
-            " go on from it with a lower learning rate: tuneforge resume=RUN_DIR optimizer.learning_rate="
+            " go on from it with a lower learning rate: tuneforge"
+            f" resume={self.step.context.folder} optimizer.learning_rate="
             f"{self.settings.learning_rate / 2:g}. trainer.detect_anomaly=true names the operation"
         )
 

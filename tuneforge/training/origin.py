@@ -36,5 +36,5 @@ def refuse_another(saved: Mapping[str, Mapping[str, Any]], run: Run, step: int) 
         raise TuneForgeError(
             f"cannot resume: the checkpoint of step {step} was made with {', '.join(odd)}; what may change"
             " is the length of training, the devices and optimizer.learning_rate. For another config start a new run"
-            " with: tuneforge --from RUN_DIR"
+            f" with: tuneforge --from {run.resume or 'RUN'}"
         )

@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from tuneforge.components import Context
 from tuneforge.errors import ConfigError, DataRefused
 from tuneforge.rows import Loaded
+from tuneforge.rules import NO_FLOAT16
 from tuneforge.training.batches import batching
 from tuneforge.training.memory.trial import spread
 from tuneforge.training.text import classes, view
@@ -134,13 +137,17 @@ def _refuse_without_loss(encoded: EncodedSet) -> None:
         reasons[rejected.reason] = reasons.get(rejected.reason, 0) + 1
     common = sorted(reasons.items(), key=lambda pair: -pair[1])[:3]
     listed = "; ".join(f"{n:,} x {reason}" for reason, n in common)
+    others = ", and the others label no token" if encoded.rows else ""
     raise DataRefused(
         f"nothing carries loss: of {len(encoded.rows) + len(encoded.rejected):,} rows {len(encoded.rejected):,} were"
-        f" rejected{f' ({listed})' if listed else ''}, and the others label no token"
+        f" rejected{f' ({listed})' if listed else ''}{others}"
     )
 
 
 def _refuse_misfit(run: Run, loaded: Loaded, context: Context) -> None:
+    here = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if run.trainer.precision.startswith("16-") and not here:
+        raise ConfigError(f"trainer.precision={run.trainer.precision}: {NO_FLOAT16}")
     reasons = list(run.strategy.fits(loaded, context))
     if reasons:
         raise ConfigError("\n".join(f"strategy={run.strategy.name}: {reason}" for reason in reasons))
@@ -196,7 +203,8 @@ def _warn(run: Run, proof: Proof) -> None:
             f"the stop token {proof.stop_token!r} is trained {how}: the tuned model may not know where to end;"
             " let the chat template end each assistant turn with a token of the tokenizer, as eos_token"
         )
-    if proof.packed and proof.steps < batching.ENOUGH_STEPS and proof.texts > 8 * proof.units:
+    few = proof.steps < batching.ENOUGH_STEPS and proof.steps != run.trainer.max_steps
+    if proof.packed and few and proof.texts > 8 * proof.units:
         proof.warnings.append(
             f"only {proof.steps} optimizer steps: packing puts {proof.texts / proof.units:.0f} rows into a sequence and"
             f" batch.size={run.batch.size} sequences into a step;"

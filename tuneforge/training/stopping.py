@@ -47,7 +47,8 @@ class Stopping:
     def weights(self, step: int) -> dict[str, Tensor] | None:
         """The best weights where they are wanted and are not those of the last step, `step`; said aloud."""
         if self.stopped:
-            text = f"training stopped early, after step {step}: {self.waited} validations in a row without improvement"
+            waited = f"{self.waited} validation{'s' * (self.waited != 1)}"
+            text = f"training stopped early, after step {step}: {waited} in a row without improvement"
             self.store.note(f"{text} (early_stopping.patience={self.settings.patience})")
         if not self.best_step:
             return None

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.evaluation import subjects
 from tuneforge.errors import ConfigError, TuneForgeError
 from tuneforge.evaluation.baseline import choose_prompt
-from tuneforge.evaluation.figures import figure, rows_rounded, with_interval
+from tuneforge.evaluation.figures import figure, rows_rounded, standing, with_interval
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import default_evaluators, measure
 from tuneforge.evaluation.samples import write_samples
@@ -97,6 +97,22 @@ def test_figures() -> None:
     assert figure(-0.001, sign=True) == "+.00"
     assert figure(12.345) == "12.35"
     assert figure(None) == "-"
+    assert figure(-78798.812, 2, sign=True) == "-78799"
+    assert with_interval(73553.74, 999.5, 180807.5) == "73554 [999.50,180808]"
+
+
+def deciding(low: float, high: float, higher_is_better: bool = True) -> dict[str, object]:
+    primary = {"value": 0.0, "low": low, "high": high, "higher_is_better": higher_is_better}
+    return {"decision": "worse", "primary": primary}
+
+
+def test_a_broken_budget_does_not_make_the_deciding_difference_worse():
+    assert standing(deciding(0.1, 0.3)) == "better"
+    assert standing(deciding(0.1, 0.3, higher_is_better=False)) == "worse"
+    assert standing(deciding(-0.1, 0.3)) == "not proven"
+    assert standing(deciding(-0.3, -0.1)) == "worse"
+    assert standing({"decision": "worse", "primary": {"value": None}}) == "worse"
+    assert standing({"decision": "better", "primary": {}}) == "better"
     assert with_interval(0.4, 0.36, 0.44) == ".40 [.36,.44]"
     assert with_interval(-0.0041, -0.0052, -0.003, sign=True) == "-.004 [-.005,-.003]"
     assert rows_rounded(873.2) == "880"

@@ -343,7 +343,7 @@ def test_no_number_stops_names_the_rows_and_the_run_goes_on_with_a_lower_rate(wr
     rows = several if size == 4 or wrong == "gradient" else "train.jsonl:33"
     assert said.startswith(f"the {'gradient' if wrong == 'gradient' else 'loss'} of step 9 is ")
     assert f"rows {rows}. Nothing was saved after step 8" in said
-    assert "tuneforge resume=RUN_DIR optimizer.learning_rate=0.005" in said
+    assert f"tuneforge resume={tmp_path} optimizer.learning_rate=0.005" in said
     saved = Checkpoints(tmp_path / "checkpoints", 2, print).newest()
     assert saved is not None
     assert saved.step == 8

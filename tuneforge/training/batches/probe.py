@@ -31,7 +31,8 @@ def isolation(model: PreTrainedModel, tokenizer: Tokenizer) -> float:
     """
     import torch
 
-    if "position_ids" not in inspect.signature(model.forward).parameters:
+    inner = getattr(model, "get_base_model", lambda: model)()  # PEFT passes on what it does not name
+    if "position_ids" not in inspect.signature(inner.forward).parameters:
         return math.inf
     vocabulary = min(len(tokenizer), int(model.get_input_embeddings().weight.shape[0]))
     generator = torch.Generator().manual_seed(0)
