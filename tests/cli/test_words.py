@@ -31,7 +31,7 @@ def imported_by(*words: str) -> set[str]:
 def test_help_names_groups_and_options() -> None:
     done = tuneforge("--help")
     assert done.returncode == 0
-    for words in ("strategy", "clm, dpo, instruction", "evaluate", "--from", "completion"):
+    for words in ("strategy", "clm, contrastive, cpo, distill, dpo", "evaluate", "--from", "completion"):
         assert words in done.stdout
 
 
@@ -108,7 +108,7 @@ def test_plugins_check_passes_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_completion_of_options_keys_lists_and_fields() -> None:
-    assert completion.candidates("strategy=d") == ["strategy=dpo"]
+    assert completion.candidates("strategy=dp") == ["strategy=dpo"]
     assert "data=[helpdesk,replay" in completion.candidates("data=[helpdesk,rep")
     assert "+data=json" in completion.candidates("+data=js")
     assert completion.candidates("strat") == ["strategy="]
@@ -125,7 +125,7 @@ def test_completion_scripts_call_the_command(shell: str, capsys: pytest.CaptureF
 
 def test_bash_completes(tmp_path: Path) -> None:
     lines = [
-        "_c() { COMP_LINE='tuneforge strategy=d'; COMP_POINT=${#COMP_LINE}; _tuneforge; echo ${COMPREPLY[0]}; }",
+        "_c() { COMP_LINE='tuneforge strategy=dp'; COMP_POINT=${#COMP_LINE}; _tuneforge; echo ${COMPREPLY[0]}; }",
         "_c",
     ]
     script = completion.script("bash").replace("tuneforge --complete", f"{sys.executable} -m tuneforge.cli --complete")

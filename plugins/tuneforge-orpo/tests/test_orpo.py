@@ -67,12 +67,13 @@ def by_the_paper(model: Any, weight: float) -> float:
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("spread", [1.0, 20.0])
-def test_loss_is_the_papers(weight: float, spread: float) -> None:
-    from tuneforge.training.module import TrainingModule
+def test_loss_is_the_papers(weight: float, spread: float, tmp_path: Path) -> None:
+    from tuneforge.context import RunContext
+    from tuneforge.training.step import TrainingStep
 
     run = tuneforge.compose(["strategy=orpo", f"strategy.odds_weight={weight}"])
     model = llama(spread)
-    step = TrainingModule(run, model, total=1, places=(), sizes=())
+    step = TrainingStep(run, model, None, RunContext(run, tmp_path))  # type: ignore[arg-type]
     loss = run.strategy.loss(model, run.strategy.collate(encoded(), pad=0), step)
     assert loss.items == len(PAIRS)
     assert float(loss.total.detach()) == pytest.approx(by_the_paper(model, weight), rel=1e-6)
