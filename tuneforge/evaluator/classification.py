@@ -77,8 +77,8 @@ def _one_each(stats: Mapping[str, ndarray]) -> Counts:
 
 def _several_each(stats: Mapping[str, ndarray]) -> Counts:
     """The same from bits."""
-    predicted, true = _unpacked(stats, "predicted"), _unpacked(stats, "true")
-    return (predicted & true).sum(0), predicted.sum(0), true.sum(0)
+    predicted, true = _words(stats, "predicted"), _words(stats, "true")
+    return _rows_per_bit(predicted & true), _rows_per_bit(predicted), _rows_per_bit(true)
 
 
 def _matrix(rows: Sequence[Row], labels: Sequence[str]) -> ndarray:
@@ -103,10 +103,19 @@ def _packed(found: ndarray) -> list[ndarray]:
     return [block @ (2.0 ** np.arange(block.shape[1])) for block in blocks]
 
 
-def _unpacked(stats: Mapping[str, ndarray], side: str) -> ndarray:
-    """What `_packed` made, with classes that nobody has at the end."""
+def _words(stats: Mapping[str, ndarray], side: str) -> ndarray:
+    """(n, words) int64: what `_packed` made."""
     import numpy as np
 
-    words = [stats[f"{side}.{i}"] for i in range(sum(name.startswith(f"{side}.") for name in stats))]
-    bits = np.arange(BITS)
-    return np.concatenate([(word.astype(np.int64)[:, None] >> bits) & 1 for word in words], axis=1).astype(bool)
+    count = sum(name.startswith(f"{side}.") for name in stats)
+    return np.stack([stats[f"{side}.{i}"] for i in range(count)], axis=1).astype("<i8")
+
+
+def _rows_per_bit(words: ndarray) -> ndarray:
+    """(64 words,) int64: how many rows have each bit, bits that nobody has included."""
+    import numpy as np
+
+    bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")
+    # Sums of bytes stay bytes for 255 rows: several times as fast as whole numbers from the start.
+    parts = [bits[i : i + 255].sum(0, dtype=np.uint8) for i in range(0, len(bits), 255)]
+    return np.sum(parts, axis=0, dtype=np.int64) if parts else bits.sum(0, dtype=np.int64)

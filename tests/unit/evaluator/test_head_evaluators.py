@@ -35,6 +35,21 @@ def test_several_classes_by_hand() -> None:
     assert whole(Classification(threshold=0.7), lm, rows, ["a", "b"])["accuracy"] == 1.0
 
 
+@pytest.mark.parametrize("dense", [0.05, 1.0])
+def test_rows_of_many_classes_are_counted_beyond_a_byte(dense: float) -> None:
+    """600 rows that all have a class are more than a byte counts, and 77 classes more than one word holds."""
+    draw = np.random.default_rng(0)
+    true, given = (draw.random((600, 77)) < dense for _ in range(2))
+    names = [f"c{i:02}" for i in range(77)]
+    rows = labelled([[name for name, here in zip(names, row, strict=True) if here] for row in true])
+    stats = list(Classification().measure(Fixed(predict=given.astype(float)), rows, settings(names)))
+    arrays = {name: np.array([one[name] for one in stats]) for name in stats[0]}
+    both = 2 * (true & given).sum(0) / np.maximum(true.sum(0) + given.sum(0), 1)
+    found = Classification().aggregate(arrays)
+    assert found["macro_f1"] == pytest.approx(both.mean())
+    assert found["micro_f1"] == pytest.approx(2 * (true & given).sum() / (true.sum() + given.sum()))
+
+
 def test_a_class_of_the_rows_that_the_model_lacks_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"job\.jsonl:1: the model has no class 'c'"):
         whole(Classification(), Fixed(predict=np.array([[1.0, 0.0]])), labelled(["c"]), ["a", "b"])
