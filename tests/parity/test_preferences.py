@@ -55,6 +55,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     *(("sigmoid", {"divergence": d}) for d in ("forward_kl", "js_divergence", "alpha_divergence")),
     ("ipo", {"divergence": "js_divergence"}),
     ("sigmoid", {"also": ["bco_pair", "sft"], "weights": [0.8, 0.2, 1.0]}),
+    ("sigmoid", {"ld_alpha": 0.4}),
+    ("ipo", {"ld_alpha": 0.0}),
+    ("sigmoid", {"also": ["sft"], "weights": [1.0, 0.5], "ld_alpha": 0.3}),
 ]
 
 
@@ -67,6 +70,7 @@ def test_dpo(loss: str, more: dict[str, Any], tmp_path: Path) -> None:
     theirs = trl_arguments(
         tmp_path, accumulate, loss_type=[loss, *more.get("also", ())], loss_weights=more.get("weights"), beta=0.2,
         label_smoothing=SMOOTHING.get(loss, 0.0), f_divergence_type=more.get("divergence", "reverse_kl"),
+        ld_alpha=more.get("ld_alpha"),
     )  # fmt: skip
     trainer = DPOTrainer(
         small.llama(), ref_model=small.llama(), args=DPOConfig(**theirs), train_dataset=Dataset.from_list(texts(48)),

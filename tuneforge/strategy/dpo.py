@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
     from tuneforge.training.loss.preference_losses import Sides
 
+    Both = tuple[Tensor, Tensor]
+    Summed = tuple[Both, Both, Both, Tensor]
+    """Log-probabilities of chosen and rejected answers, those of the reference, the answers' tokens, and the plain
+    log-probabilities of the chosen ones; each (pairs,)."""
+
 
 class PairLoss(StrEnum):
     """What a pair costs, by TRL's name."""
@@ -58,6 +63,9 @@ DIVERGENT = (
 """Losses of the reward difference, in which the partition function of an f-divergence cancels."""
 
 
+SIDES = ("chosen", "rejected")
+
+
 @dataclass(kw_only=True)
 class Dpo(Strategy):
     """Direct preference optimisation: the chosen answer becomes likelier than the rejected one, against a reference.
@@ -92,6 +100,12 @@ class Dpo(Strategy):
     """reverse_kl, forward_kl, js_divergence or alpha_divergence; all but the first need a loss of the difference."""
     divergence_alpha: float = 0.5
     """Exponent of alpha_divergence; 1 is reverse_kl."""
+    ld_alpha: float | None = None
+    """Weight of a longer answer's tokens beyond the length of the shorter one (LD-DPO, arXiv:2409.06411); null: 1."""
+
+    def __post_init__(self) -> None:
+        if self.ld_alpha is not None:  # its reference is a sum of its own for each pair, asked for at each step
+            vars(self)["reference"] = False
 
     @property
     def losses(self) -> dict[PairLoss, float]:
@@ -104,6 +118,8 @@ class Dpo(Strategy):
         chosen = [self.loss_type, *self.also]
         if self.beta <= 0:
             yield f"strategy.beta={self.beta} must be above 0"
+        if self.ld_alpha is not None and not 0 <= self.ld_alpha <= 1:
+            yield f"strategy.ld_alpha={self.ld_alpha} must be between 0 (cut to the shorter answer) and 1 (plain dpo)"
         if self.discopop_tau <= 0:
             yield f"strategy.discopop_tau={self.discopop_tau} must be above 0"
         if len(set(chosen)) < len(chosen):
@@ -162,6 +178,11 @@ class Dpo(Strategy):
         """One pair."""
         return 1
 
+    def begin(self, rows: Sequence[Encoded], step: Step) -> None:
+        """Keep the reference, where its log-probabilities cannot be known before."""
+        if self.ld_alpha is not None:
+            step.keep_reference()
+
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """The losses summed over pairs; rewards are logged as sums over pairs."""
         from tuneforge.training.loss.preference_losses import PAIR_LOSSES, Settings
@@ -181,10 +202,9 @@ class Dpo(Strategy):
         """What the losses are made of, and the policy's log-probabilities of the chosen answers."""
         from tuneforge.training.loss.preference_losses import Sides, score
 
-        (chosen, chosen_tokens), (rejected, rejected_tokens) = (
-            step.log_probs(model, batch, side) for side in ("chosen", "rejected")
-        )
-        chosen_before, rejected_before = (step.reference_log_probs(batch, side) for side in ("chosen", "rejected"))
+        summed = self._summed if self.ld_alpha is None else self._desensitised
+        policy, before, (chosen_tokens, rejected_tokens), said = summed(model, batch, step)
+        (chosen, rejected), (chosen_before, rejected_before) = policy, before
         ratios = chosen - chosen_before, rejected - rejected_before
         sides = Sides(
             chosen=ratios[0],
@@ -196,4 +216,23 @@ class Dpo(Strategy):
             policy_gap=chosen - rejected,
             reference_gap=chosen_before - rejected_before,
         )
-        return sides, chosen
+        return sides, said
+
+    def _summed(self, model: Module, batch: Batch, step: Step) -> Summed:
+        (chosen, chosen_tokens), (rejected, rejected_tokens) = (step.log_probs(model, batch, side) for side in SIDES)
+        chosen_before, rejected_before = (step.reference_log_probs(batch, side) for side in SIDES)
+        return (chosen, rejected), (chosen_before, rejected_before), (chosen_tokens, rejected_tokens), chosen
+
+    def _desensitised(self, model: Module, batch: Batch, step: Step) -> Summed:
+        """Tokens beyond the shorter answer's length count `ld_alpha`."""
+        (chosen, here), (rejected, there) = (step.token_log_probs(model, batch, side) for side in SIDES)
+        before = [step.reference_token_log_probs(batch, side) for side in SIDES]
+        tokens = here.sum(1), there.sum(1)
+        weights = []
+        for keep in (here, there):
+            shared = keep.cumsum(1) <= tokens[0].minimum(tokens[1]).unsqueeze(1)
+            weights.append(shared + (self.ld_alpha or 0.0) * ~shared)
+        policy, reference = (
+            ((one * weights[0]).sum(1), (other * weights[1]).sum(1)) for one, other in ((chosen, rejected), before)
+        )
+        return policy, reference, tokens, chosen.sum(1)

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from tests.unit.training import small
+from tuneforge.adapter.full import Full
+from tuneforge.adapter.lora import Lora
 from tuneforge.evaluator.reward_accuracy import RewardAccuracy
 from tuneforge.rows import Row
 from tuneforge.settings import Run
@@ -147,3 +149,31 @@ def test_rewards_are_logged_per_pair(strategy: Any, tmp_path: Path) -> None:
     for line in fitted.history:
         assert line["rewards/margins"] == pytest.approx(line["rewards/chosen"] - line["rewards/rejected"], abs=1e-5)
         assert line["rewards/accuracies"] in (0, 0.25, 0.5, 0.75, 1)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of PEFT by itself
+@pytest.mark.parametrize("adapter", [Full(), Lora(r=4)], ids=["full", "lora"])
+@pytest.mark.parametrize("joint", [False, True], ids=["rows", "shared"])
+def test_a_longer_answers_rest_that_counts_fully_is_plain_dpo(
+    adapter: Any, joint: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuneforge.training.fit import fit
+    from tuneforge.training.loss import pairs
+
+    monkeypatch.setattr(pairs, "PAYS", 1.0 if joint else 0.0)
+    losses = {}
+    for ld_alpha in (None, 1.0, 0.2):
+        run = small.settings(
+            Dpo(ld_alpha=ld_alpha), adapter, batch__size=4, optimizer__learning_rate=1e-3, trainer__max_steps=4
+        )
+        context = small.context(run, tmp_path / str(ld_alpha))
+        fitted = fit(run, small.loaded(small.llama()), small.encoded(small.pairs(16)), None, False, context)
+        losses[ld_alpha] = [line["loss"] for line in fitted.history]
+    assert losses[1.0] == pytest.approx(losses[None], abs=1e-5)
+    assert losses[0.2][1:] != pytest.approx(losses[None][1:], abs=1e-4)
+
+
+@pytest.mark.parametrize("ld_alpha", [-0.1, 1.1])
+def test_the_weight_of_the_rest_is_a_share(ld_alpha: float) -> None:
+    run = small.settings(Dpo(ld_alpha=ld_alpha))
+    assert [problem.split(" ")[0] for problem in run.strategy.check(run)] == [f"strategy.ld_alpha={ld_alpha}"]
