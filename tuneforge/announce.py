@@ -53,7 +53,10 @@ def defaults(run: Run, notes: Sequence[str]) -> None:
     """What the user did not ask for, and gets."""
     chosen = list(notes)
     if run.optimizer.learning_rate is None:
-        factors = [f"{run.strategy.name} {run.strategy.learning_rate:g}"]
+        tasks = getattr(run.strategy, "tasks", {}).items()
+        rates = ", ".join(f"{key} {task.learning_rate:g}" for key, task in tasks)
+        least = f", the smallest of {rates}" if rates else ""
+        factors = [f"{run.strategy.name} {run.strategy.learning_rate:g}{least}"]
         parts = [part for part in (run.adapter, run.model) if part.learning_rate_factor != 1]
         factors += [f"{part.name} {part.learning_rate_factor:g}" for part in parts]
         chosen.append(f"optimizer.learning_rate={run.learning_rate:g} ({' x '.join(factors)})")
@@ -83,9 +86,10 @@ def proof(proof: Proof, rejected: Sequence[Rejected]) -> None:
 
 
 def _memory(proof: Proof) -> str:
-    """`memory 9.1 GiB of 139 GiB`."""
-    free = proof.memory["available"]
-    return f"memory {size(proof.memory['peak'])}" + (f" of {size(free)}" if free else "")
+    """`memory 9.1 GiB of 139 GiB, 2.0 GiB of it other models`."""
+    free, others = proof.memory["available"], proof.memory["others"]
+    beside = f", {size(others)} of it other models" if others else ""
+    return f"memory {size(proof.memory['peak'])}" + (f" of {size(free)}" if free else "") + beside
 
 
 def _batches(proof: Proof) -> str:

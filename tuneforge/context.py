@@ -68,6 +68,11 @@ class RunContext:
             self._others[path, head] = loaded
         return self._others[path, head]
 
+    @property
+    def others(self) -> Sequence[Loaded]:
+        """The models that `frozen` has loaded."""
+        return list(self._others.values())
+
     def evaluator(self, name: str) -> Evaluator:
         """The configured evaluator of that key, else the installed one of that name with its defaults."""
         from tuneforge import plugins

@@ -174,6 +174,11 @@ class Context(Protocol):
         """Another model in eval mode, without gradients, loaded once per run: a folder, a run or a hub name."""
         ...
 
+    @property
+    def others(self) -> Sequence[Loaded]:
+        """The models that `frozen` has loaded."""
+        ...
+
     def note(self, text: str, **numbers: float) -> None:
         """Say something that the user must see: terminal, run.json and report."""
         ...

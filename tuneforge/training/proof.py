@@ -90,8 +90,8 @@ class Proof:
     micro: int = 0
     """Rows or packs per forward pass."""
     memory: dict[str, float] = field(default_factory=dict)
-    """The memory plan in bytes: parameters, gradients, optimizer, activations (of one row or pack), logits, peak
-    and what is available; and size and micro."""
+    """The memory plan in bytes: parameters, gradients, optimizer, other models, activations (of one row or pack),
+    logits, peak and what is available; and size and micro."""
     steps: int = 0
     seconds_per_step: float = 0.0
     timed_exactly: bool = True

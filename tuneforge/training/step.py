@@ -171,6 +171,16 @@ class TrialStep(TrainingStep):
         """The model itself takes as long as a copy."""
         self._reference = self.model
 
+    @property
+    def keeps_reference(self) -> bool:
+        """Whether the objective asked for one."""
+        return self._reference is not None
+
+    def reference_token_log_probs(self, batch: Batch, part: str = "", temperature: float = 1.0) -> Tensor:
+        """Those of the model itself, whose adapter need not be there yet."""
+        with self.shared.reference(), evaluating(self.model), torch.no_grad():
+            return self.token_log_probs(self.model, batch, part, temperature)[0]
+
     def reference_log_probs(self, batch: Batch, part: str = "") -> Tensor:
         """Zeros for an objective whose references are at hand before the first step."""
         if not self.run.strategy.reference:

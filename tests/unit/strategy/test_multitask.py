@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from tests.unit.training import small
-from tuneforge import saved
+from tuneforge import announce, saved
 from tuneforge.composition import compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, DataRefused
+from tuneforge.model.tiny import Tiny
 from tuneforge.optimizer.sgd import Sgd
 from tuneforge.preparation.weights import weighted
 from tuneforge.rows import Encoded, Rejected, Row
@@ -289,3 +290,10 @@ def test_sampled_answers_are_a_task_too(make_run: Any, tmp_path: Path) -> None:
     assert 0 < line["sampled/reward"] < 1
     assert 0 < line["sampled/completion_tokens"] <= 5
     assert line["text/loss"] > 4
+
+
+def test_the_smallest_learning_rate_is_said_at_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    run = small.settings(Multitask(tasks={"chat": Sft(), "taste": Dpo()}), optimizer__learning_rate=None, model=Tiny())
+    announce.defaults(run, [])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"(multitask {Dpo.learning_rate:g}, the smallest of chat {Sft.learning_rate:g}, taste" in said

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.unit.training import small
+from tuneforge import announce
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded
@@ -202,6 +203,35 @@ def test_too_little_memory_cuts_the_batch_and_says_when_nothing_helps(tmp_path, 
         assert "are free. Lower batch.max_length" in context.notes[-1]["text"]
         run.batch.micro = 5
         assert tried.plan([[0]], False).micro == 5
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("adapter", [None, Lora(r=4)], ids=["full", "lora"])
+def test_the_memory_plan_counts_other_models(tmp_path, adapter):
+    """A teacher, and a copy as the reference where the adapter cannot be turned off."""
+
+    class Watching(Sft):
+        def begin(self, rows, step):
+            step.keep_reference()
+            self.teacher = step.frozen("tiny").model
+
+        def loss(self, model, batch, step):
+            step.reference_token_log_probs(batch)
+            return super().loss(model, batch, step)
+
+    strategy = Watching()
+    run, plain = (small.settings(chosen, adapter, batch__size=8) for chosen in (strategy, Sft()))
+    plans = []
+    for chosen in (run, plain):
+        loaded, data = small.loaded(small.llama()), small.encoded(small.rows(16))
+        with trial(chosen, loaded, data, small.context(chosen, tmp_path / str(len(plans)))) as tried:
+            plans.append(tried.plan([[0]], False))
+    teacher = sum(p.numel() * p.element_size() for p in [*strategy.teacher.parameters(), *strategy.teacher.buffers()])
+    assert plans[0].others == teacher + (plans[0].parameters if adapter is None else 0)
+    assert plans[1].others == 0
+    assert plans[0].peak - plans[1].peak == plans[0].others
+    said = announce._memory(proof.Proof(memory={**plans[0]._asdict(), "peak": plans[0].peak}))
+    assert said.endswith("MiB of it other models"), said
 
 
 def test_the_peak_is_measured(tmp_path):

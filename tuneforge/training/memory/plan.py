@@ -1,7 +1,7 @@
 """How much memory training takes: planned before the first step, measured while it runs.
 
-At its peak a step holds parameters, the optimizer's state, and either what the forward pass keeps for the backward
-pass with the logits at hand, or the gradients; with several forward passes per step, both.
+At its peak a step holds parameters, the optimizer's state, other models, and either what the forward pass keeps for the
+backward pass with the logits at hand, or the gradients; with several forward passes per step, both.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tuneforge.training.groups import parameter_groups
 from tuneforge.training.loss import likelihood
 
 if TYPE_CHECKING:
+    from tuneforge.components import Context
     from tuneforge.settings import Run
 
 USED = 0.9
@@ -48,16 +49,30 @@ class Plan(NamedTuple):
     micro: int
     kept: float
     """What the process holds of activations and logits, against what is alive of them."""
+    others: int = 0
+    """Other models held beside it: a teacher, a copy as the reference, reward models."""
 
     @property
     def peak(self) -> int:
         """Most bytes at once."""
-        held = self.parameters + self.optimizer
+        held = self.parameters + self.optimizer + self.others
         work = round(self.kept * (self.activations * self.micro + self.logits))
         return held + (work + self.gradients if self.micro < self.size else max(work, self.gradients))
 
 
-def plan(run: Run, model: Module, activations: float, logits: int, optimizer: int | None, device: torch.device) -> Plan:
+class Others(NamedTuple):
+    """Bytes of the models beside the one that trains."""
+
+    loaded: int = 0
+    """Held already: teachers, reward models."""
+    to_come: int = 0
+    """A copy of the model that training will make, as the reference."""
+
+
+def plan(
+    run: Run, model: Module, activations: float, logits: int, optimizer: int | None, device: torch.device,
+    others: Others | None = None,
+) -> Plan:  # fmt: skip
     """The plan of a step of `batch.size` rows or packs, cut into as few forward passes as fit.
 
     `model` has its adapter. `activations` and `logits` are bytes of one row or pack, `optimizer` the state's, or
@@ -66,10 +81,12 @@ def plan(run: Run, model: Module, activations: float, logits: int, optimizer: in
     parameters = size_of(model)
     gradients = sum(_bytes(p) for p in model.parameters() if p.requires_grad)
     state = state_bytes(run, model) if optimizer is None else optimizer
-    room = available(device, parameters)
+    others = others or Others()
+    room = available(device, parameters + others.loaded)
     whole = run.batch.size
     kept = KEPT_ON_CPU if device.type == "cpu" else 1.0
     found = Plan(parameters, gradients, state, round(activations), _logits(logits, 1, device), room, whole, 1, kept)
+    found = found._replace(others=sum(others))
 
     def at(micro: int) -> Plan:
         return found._replace(micro=micro, logits=_logits(logits, micro, device))
@@ -91,6 +108,11 @@ def _logits(each: int, micro: int, device: torch.device) -> int:
 def size_of(model: Module) -> int:
     """Bytes of parameters and buffers, tied ones once."""
     return sum(map(_bytes, model.parameters())) + sum(map(_bytes, model.buffers()))
+
+
+def loaded(context: Context) -> int:
+    """Bytes of the other models that the run holds."""
+    return sum(size_of(other.model) for other in context.others)
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -190,12 +212,12 @@ class Watch(pl.Callback):  # type: ignore[misc]
 
     def __init__(self) -> None:
         self.peak = 0
-        """Bytes, the model's own included; 0 where it could not be measured."""
+        """Bytes, the model's own and other models' included; 0 where it could not be measured."""
         self._before: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start afresh: what stood before is no part of training, but for the model."""
-        self._model = size_of(pl_module.model)
+        self._model = size_of(pl_module.model) + loaded(pl_module.step.context)
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
             return

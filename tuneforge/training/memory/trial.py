@@ -104,7 +104,9 @@ class Trial:
             state = memory.optimizer_bytes(self.optimizer) or None
         else:
             model = self.run.adapter.apply(memory.skeleton(self.model), self.context)
-        return memory.plan(self.run, model, activations, logits, state, self.device)
+        copied = self.step.keeps_reference and self.run.adapter.off(model) is None
+        others = memory.Others(memory.loaded(self.context), memory.size_of(model) if copied else 0)
+        return memory.plan(self.run, model, activations, logits, state, self.device, others)
 
     def _loss(self, batch: Batch) -> Loss:
         strategy = self.run.strategy
