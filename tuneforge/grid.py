@@ -18,6 +18,7 @@ from typing import Any
 
 from tuneforge import composition, record, saved, terminal
 from tuneforge.errors import ConfigError, Preempted, TuneForgeError
+from tuneforge.evaluation.figures import with_interval
 from tuneforge.files import write_json
 from tuneforge.training.devices import world
 
@@ -187,4 +188,4 @@ def _table(points: Sequence[Point], codes: Sequence[int], rows: Sequence[Mapping
 
 
 def _cell(row: Mapping[str, Any] | None) -> str:
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" if row else "-"
+    return with_interval(row["value"], row["low"], row["high"]) if row else "-"

@@ -16,6 +16,8 @@ WIDE = 20.0
 """Largest value over smallest from which losses are drawn on a logarithmic scale."""
 LOSSES = {"training": "train/loss", "validation": "validation/loss"}
 SMALL: tuple[tuple[str, dict[str, str]], ...] = (
+    ("reward of the answers", {"mean": "reward"}),
+    ("pairs told apart", {"share": "rewards/accuracies"}),
     ("learning rate", {"learning rate": "learning_rate", "embeddings": "learning_rate/embeddings"}),
     ("gradient norm before clipping", {"norm": "grad_norm"}),
     ("parameters that train", {"parameters": "training_parameters"}),

@@ -95,7 +95,8 @@ def cost(run: files.RunFiles) -> list[tuple[str, str]]:
         best = ", stopped early" * bool(training.get("stopped_early"))
         best = (f", best {count(training['best_step'])}" if training.get("best_step") else "") + best
         found.append(("steps", count(training.get("steps")) + best))
-        found.append(("loss tokens", count(training.get("loss_tokens"))))
+        unit = (run.audit.get("proof") or {}).get("unit", "tokens")
+        found.append(("loss tokens" if unit == "tokens" else f"{unit} trained", count(training.get("loss_tokens"))))
     if record.get("peak_memory_bytes"):
         found.append(("peak memory", f"{record['peak_memory_bytes'] / 2**30:.1f} GiB"))
     machine = record.get("hardware") or {}

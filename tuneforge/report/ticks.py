@@ -41,13 +41,14 @@ def _mask(run: RunFiles, proof: Mapping[str, Any] | None) -> Tick:
     shown = run.preview[:MOST]
     text = f"loss on {_share(proof.get('loss_share'))} of {_count(proof.get('tokens'))} tokens"
     if proof.get("unit", "tokens") != "tokens":
-        text = f"loss on {_count(proof.get('loss_tokens'))} {proof['unit']} of {_count(proof.get('tokens'))} tokens"
+        text = f"loss on {_count(proof.get('loss_tokens'))} {proof['unit']}, {_count(proof.get('tokens'))} tokens"
     if proof.get("mask_from"):
         text += f", told by {proof['mask_from']}"
     checked = proof.get("mask_checked")
     if checked:
         text += f"; compared with the answers in {checked} rows"
-    return Tick("Mask", "right" if checked else "look", text, preview=shown)
+    whole = not proof.get("generates", True) and proof.get("unit", "tokens") != "tokens"  # there is no mask to be wrong
+    return Tick("Mask", "right" if checked or whole else "look", text, preview=shown)
 
 
 def _stop(run: RunFiles, proof: Mapping[str, Any] | None) -> Tick:

@@ -262,6 +262,18 @@ def test_bfloat16_mixed_runs(tmp_path):
     assert fitted.history[-1]["loss"] < 5
 
 
+def test_what_says_more_than_the_loss_stands_beside_it():
+    import io
+
+    from tuneforge.training.log.progress import Progress
+
+    out = io.StringIO()
+    numbers = {"loss": 0.0, "grad_norm": 0.0, "learning_rate": 1e-5, "speed": 96.0, "reward": 0.815, "entropy": 2.0}
+    Progress(1, out, "completions").step(1, {**numbers, "groups_alike": 0.5})
+    assert "loss 0.000  reward 0.81  groups alike 0.50  grad 0" in out.getvalue()
+    assert "entropy" not in out.getvalue()
+
+
 def test_the_terminal_line_is_readable(monkeypatch):
     import io
 

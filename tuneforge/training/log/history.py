@@ -46,15 +46,15 @@ class History:
             "speed": since["loss_tokens"] / max(since["seconds"], 1e-9),
             **extra,
         }
-        self.progress.step(step, numbers)
-        due = step in (1, module.total) or step % max(1, self.run.trainer.log_every_n_steps) == 0
-        if not (extra or due):
-            return
         own = {
             name: total / since[f"of/{name}"]
             for name, total in ((k.removeprefix("own/"), v) for k, v in since.items() if k.startswith("own/"))
             if since[f"of/{name}"]
         }
+        self.progress.step(step, numbers | own)
+        due = step in (1, module.total) or step % max(1, self.run.trainer.log_every_n_steps) == 0
+        if not (extra or due):
+            return
         own |= {f"learning_rate/{place}": rate for place, rate in module.rates.items()}
         own |= self.run.adapter.logs(module.model)
         tally.history.append({"step": step, "epoch": self.loader.epoch, **numbers, **own})

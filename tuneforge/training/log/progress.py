@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
 
+HEADLINES = {"reward": "reward", "groups_alike": "groups alike", "rewards/accuracies": "told apart"}
+"""Figures of a strategy that tell more of its progress than the loss, and what they are called on the line."""
+
+
 def clock(seconds: float) -> str:
     """`1:50`, `1:02:03`."""
     whole = max(0, round(seconds))
@@ -54,7 +58,7 @@ class Progress:
         self._bar.start()
 
     def step(self, done: int, numbers: dict[str, Any]) -> None:
-        """`numbers`: loss, grad_norm, learning_rate, speed (loss tokens per second), validation_loss where new."""
+        """`numbers`: loss, grad_norm, learning_rate, speed (items per second), validation_loss where new, HEADLINES."""
         self.validation = numbers.get("validation_loss", self.validation)
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=done, text=self._text(done, numbers))
@@ -72,6 +76,7 @@ class Progress:
         left = (time.monotonic() - self.began) / max(1, done - self.first) * (self.total - done)
         parts = [f"loss {numbers['loss']:.3f}"]
         parts += [f"val {self.validation:.3f}"] if self.validation is not None else []
+        parts += [f"{word} {numbers[name]:.2f}" for name, word in HEADLINES.items() if name in numbers]
         parts += [f"grad {numbers['grad_norm']:.2g}", f"lr {numbers['learning_rate']:.1e}"]
         parts += [f"{short(numbers['speed'])} {self.unit}/s", f"ETA {clock(left)}"]
         return "  ".join(parts)
