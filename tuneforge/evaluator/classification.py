@@ -118,4 +118,5 @@ def _rows_per_bit(words: ndarray) -> ndarray:
     bits = np.unpackbits(np.ascontiguousarray(words).view(np.uint8), axis=1, bitorder="little")
     # Sums of bytes stay bytes for 255 rows: several times as fast as whole numbers at once.
     parts = [bits[i : i + 255].sum(0, dtype=np.uint8) for i in range(0, len(bits), 255)]
-    return np.stack(parts or [bits.sum(0)]).sum(0, dtype=np.int64)
+    counts: ndarray = np.stack(parts or [bits.sum(0)]).sum(0, dtype=np.int64)
+    return counts
