@@ -10,7 +10,7 @@ from tuneforge.rows import Answer, Row, Sampling
 
 if TYPE_CHECKING:
     from numpy import ndarray
-    from torch import Tensor
+    from torch import Generator, Tensor
     from torch.nn import Module
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -70,6 +70,20 @@ class Step(Protocol):
         """The rows of the batch at hand, in its order."""
         ...
 
+    @property
+    def counts(self) -> bool:
+        """False where the batch at hand is another device's, and only keeps this one in step with the others."""
+        ...
+
+    def streams(self, count: int) -> list[Generator]:
+        """A random stream for each of the `count` rows of the batch at hand, others at each call.
+
+        In training they depend on seed, optimizer step and row alone: neither on how a step is cut into forward
+        passes, nor on which device has the row, nor on where the run was resumed. Outside of a step they are seeded
+        by torch's global generator.
+        """
+        ...
+
     def log_probs(self, model: Module, batch: Batch, part: str = "") -> tuple[Tensor, Tensor]:
         """Summed log-probability (nats, float32) of the labelled tokens and their count, each (rows,)."""
         ...
@@ -99,7 +113,8 @@ class Step(Protocol):
     def over_step(self, batch: Batch, key: str, compute: Callable[[Batch], Tensor]) -> Tensor:
         """`compute` summed over all batches of this optimizer step, on all devices; once per step and `key`.
 
-        Outside of a step, as in validation, of `batch` alone. No gradient.
+        In validation over all its batches; outside of both of `batch` alone. No gradient. As the devices meet here, a
+        loss has to call it whatever its rows are.
         """
         ...
 
@@ -111,10 +126,19 @@ class Step(Protocol):
         """As `token_log_probs`, under the model as this run found it; no gradient."""
         ...
 
-    def generate(self, model: Module, batch: Batch, n: int, sampling: Sampling | None = None, part: str = "") -> Batch:
+    def generate(
+        self,
+        model: Module,
+        batch: Batch,
+        n: int,
+        sampling: Sampling | None = None,
+        part: str = "",
+        streams: Sequence[Generator] | None = None,
+    ) -> Batch:
         """n sampled continuations of each prompt, one prompt's after the other, in eval mode without gradients.
 
-        `part` holds the prompts; None samples with the defaults of `Sampling`. The result is right-padded:
+        `part` holds the prompts; None samples with the defaults of `Sampling`, from torch's global generator; with
+        `streams`, one per prompt, from these. The result is right-padded:
         `input_ids`, `attention_mask` and `labels` (sequences, length), labels on the continuation and its stop
         token; `truncated` (sequences,) is True where no stop token came within the limit.
         """

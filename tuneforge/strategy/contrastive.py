@@ -34,8 +34,8 @@ class Contrastive(Strategy):
     """An embedding model: each anchor finds its own positive among those of the whole batch (arXiv:1807.03748).
 
     Known as InfoNCE and as multiple negatives ranking. The negatives of an anchor are the other rows of its
-    forward pass and every hard `negative`; a positive that is the same text as its own, or that belongs to the
-    same anchor, is left out and counted. The model is saved so that sentence-transformers loads it.
+    optimizer step, on all devices, and every hard `negative`; a positive that is the same text as its own, or that
+    belongs to the same anchor, is left out and counted. The model is saved so that sentence-transformers loads it.
     """
 
     name: ClassVar[str] = "contrastive"
@@ -61,13 +61,18 @@ class Contrastive(Strategy):
     """Rows whose activations are held at once; the others are computed again in the backward pass. Null: all."""
 
     def check(self, run: Run) -> Iterable[str]:
-        """Fields out of range, and a batch without negatives."""
+        """Fields out of range, a batch without negatives, and shares of a model, whose every pass all devices share."""
         if self.temperature <= 0:
             yield f"strategy.temperature={self.temperature} must be above 0"
         if self.chunk is not None and self.chunk < 1:
             yield f"strategy.chunk={self.chunk} must be 1 or more"
         if run.batch.size == 1:
             yield "batch.size=1 leaves an anchor without negatives, which are the other rows of its forward pass"
+        if run.trainer.strategy == "fsdp":
+            yield (
+                "trainer.strategy=fsdp: rows bring negatives or none, so that devices would make different numbers of"
+                " forward passes; or take trainer.strategy=ddp"
+            )
 
     def fits(self, loaded: Loaded, context: Context) -> Iterable[str]:
         """Micro-batches, which would change the objective; models that give no state per token, or not to the first."""
@@ -75,15 +80,12 @@ class Contrastive(Strategy):
         from tuneforge.training.optimise import accumulation, device_count
 
         run = context.run
-        devices = device_count(run)
-        if accumulation(run, devices) > 1:
+        if accumulation(run, device_count(run)) > 1:
             yield (
                 f"batch.global_size={run.batch.global_size} would cut a step into forward passes of"
                 f" batch.size={run.batch.size}, in which an anchor has fewer negatives; set batch.size to the rows of a"
                 " step and strategy.chunk to what fits into memory, which gives the same gradient"
             )
-        if devices > 1:
-            context.note(f"negatives come from the rows of the same device: {run.batch.size - 1} positives per anchor")
         if loaded.model.config.is_encoder_decoder:
             yield "the model is an encoder with a decoder; a model of one of them is needed"
         elif self.pooling is Pooling.cls and not first_sees_all(loaded.model):
@@ -141,17 +143,14 @@ class Contrastive(Strategy):
         return embed(model, batch, part, self.pooling, normalise=self.normalise, chunk=self.chunk)
 
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
-        """Cross-entropy of each anchor's own positive among the candidates, summed over pairs."""
-        import torch
+        """Cross-entropy of each anchor's own positive among the candidates of all devices, summed over own pairs."""
+        from tuneforge.training.loss.embedding import contrast, pool_of_all
 
-        from tuneforge.training.loss.embedding import contrast, same_answers
-
-        parts = [part for part in PARTS[1:] if f"{part}.input_ids" in batch]
-        anchors, *others = (self.embed(model, batch, part) for part in ("anchor", *parts))
-        same = same_answers(batch, parts)
-        found = contrast(anchors, torch.cat(others), same, self.temperature, symmetric=self.symmetric)
+        embeddings = {p: self.embed(model, batch, p) for p in PARTS if f"{p}.input_ids" in batch}
+        pool = pool_of_all(embeddings, batch, step.counts)
+        found = contrast(pool, self.temperature, symmetric=self.symmetric)
         logs = {"false_negatives": found.false_negatives, "in_batch_accuracy": found.first}
-        return Loss(found.losses.sum(), len(anchors), {name: value.float() for name, value in logs.items()})
+        return Loss(found.losses.sum(), len(pool.own), {name: value.float() for name, value in logs.items()})
 
     def save(self, folder: Path, loaded: Loaded) -> None:
         """The files by which sentence-transformers loads the folder: modules, pooling, prompts."""

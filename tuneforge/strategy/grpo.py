@@ -200,7 +200,8 @@ class Grpo(Strategy):
         from tuneforge.training.loss import policy
 
         sampling = Sampling(self.max_tokens, self.temperature, self.top_p, self.top_k)
-        rolled = step.generate(model, batch, self.generations, sampling, "prompt")
+        streams = step.streams(len(batch["prompt.input_ids"]))
+        rolled = step.generate(model, batch, self.generations, sampling, "prompt", streams)
         each = self._rewards(rolled, self.generations, step)
         total = (each @ self._weights(each)).view(-1, self.generations)
         found = policy.advantages(total, self.advantage is Advantage.rloo, self._scale.value)

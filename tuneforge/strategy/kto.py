@@ -157,7 +157,7 @@ class Kto(Strategy):
             return torch.stack([ratio.sum(), torch.ones_like(ratio).sum()])
 
         total, rows = step.over_step(batch, "kl", gap)
-        mean: Tensor = (total / rows).clamp(min=0)
+        mean: Tensor = (total / rows.clamp(min=1)).clamp(min=0)
         return mean
 
 

@@ -93,6 +93,9 @@ class Mlm(Strategy):
 
         tokenizer = step.tokenizer
         mask = Mask(self.probability, int(tokenizer.mask_token_id), len(tokenizer))
-        ids, targets = hide(batch, mask, None if model.training else step.context.seed)
+        if model.training:
+            ids, targets = hide(batch, mask, streams=step.streams(len(batch["input_ids"])))
+        else:
+            ids, targets = hide(batch, mask, fixed=step.context.seed)
         scores = log_probs(model, ids, batch["attention_mask"], targets)
         return Loss(-scores.sum(), len(scores))

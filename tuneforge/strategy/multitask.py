@@ -47,6 +47,7 @@ class Multitask(Strategy):
 
     def __post_init__(self) -> None:
         self._per_row: dict[str, float] = {}
+        self._fillers: dict[str, Batch] = {}
         tasks = self.tasks.values()
         if tasks:  # what the core asks of any strategy, from the tasks
             vars(self).update(
@@ -180,7 +181,7 @@ class Multitask(Strategy):
 
     def begin(self, rows: Sequence[Encoded], step: Step) -> None:
         """Each task begins with its rows. DataRefused where one has none."""
-        from tuneforge.training.loss.tasks import TaskStep, bare, by_task
+        from tuneforge.training.loss.tasks import TaskStep, bare, by_task, filler
 
         places = by_task(rows)
         for key, task in self.tasks.items():
@@ -191,6 +192,7 @@ class Multitask(Strategy):
                     f"strategy.tasks.{key} has no training row ({said}); remove it with '~strategy.tasks.{key}'"
                 )
             self._per_row[key] = sum(task.loss_items(row) for row in mine) / len(mine) or 1.0
+            self._fillers[key] = filler(task, mine, int(step.tokenizer.pad_token_id or 0))
             task.begin(mine, cast("Step", TaskStep(step, key)))
 
     def collate(self, rows: Sequence[Encoded], pad: int) -> Batch:
@@ -215,6 +217,7 @@ class Multitask(Strategy):
         """The tasks' losses per mean row, weighed, summed over rows; each task's own in the log."""
         import torch
 
+        from tuneforge.training.devices import world
         from tuneforge.training.loss.tasks import AT, TaskStep, logs_of, part
 
         totals, count = [], 0
@@ -225,7 +228,20 @@ class Multitask(Strategy):
                 totals.append(found.total * (self.weights.get(key, 1.0) / self._per_row[key]))
                 count += len(own[AT])
                 logs |= logs_of(key, found)
+            elif world.place()[1] > 1 and type(task).roll_out is Strategy.roll_out:
+                # Devices may meet in the loss of a task, and one without a row of it must be there too.
+                totals.append(self._absent(key, model, batch, step))
         return Loss(torch.stack(totals).sum(), count, logs)
+
+    def _absent(self, key: str, model: Module, batch: Batch, step: Step) -> Tensor:
+        """A loss of 0 from one row of the task, which does not count."""
+        from tuneforge.training.loss.tasks import TaskStep
+        from tuneforge.training.mode import evaluating
+
+        device = next(model.parameters()).device
+        own = {name: tensor.to(device) for name, tensor in self._fillers[key].items()}
+        with evaluating(model):
+            return self.tasks[key].loss(model, own, cast("Step", TaskStep(step, key, batch, absent=True))).total * 0.0
 
     def save(self, folder: Path, loaded: Loaded) -> None:
         """As each task does."""

@@ -15,7 +15,7 @@ from tuneforge.training import random_state, reference
 from tuneforge.training.averaging import settle, settled
 from tuneforge.training.batches.loader import WindowLoader
 from tuneforge.training.checkpoint import Checkpoints, Saved
-from tuneforge.training.devices.evenly import even, share
+from tuneforge.training.devices.evenly import Passes, even, share
 from tuneforge.training.devices.shares import optimizer_state
 from tuneforge.training.log.history import History
 from tuneforge.training.log.progress import Progress
@@ -163,14 +163,14 @@ class Housekeeping(pl.Callback):  # type: ignore[misc]
         """Loss per item over the validation rows without dropout; None when asked to stop."""
         assert self.validation is not None
         numbers = torch.zeros(2, dtype=torch.float64, device=self.module.device)
-        model, precision = self.module.model, trainer.precision_plugin
-        with evaluating(model), torch.no_grad(), precision.val_step_context():
+        model, precision, move = self.module.model, trainer.precision_plugin, trainer.strategy.batch_to_device
+        over = self.module.step.window(Passes(self.validation, self.run.batch.size, move))
+        with evaluating(model), torch.no_grad(), precision.val_step_context(), over:
             for batch, rows, counts in even(self.validation, self.run.batch.size):
                 if self.interrupts.requested is not None and trainer.world_size == 1:
                     return None
-                self.module.step.rows = rows
-                there = trainer.strategy.batch_to_device(batch)
-                loss = self.module.inside(self.run.strategy.loss, model, there, self.module.step)
+                self.module.step.at(rows, counts)
+                loss = self.module.inside(self.run.strategy.loss, model, move(batch), self.module.step)
                 if counts:
                     numbers += torch.stack(
                         [loss.total.double(), torch.as_tensor(loss.items, dtype=torch.float64).to(numbers)]

@@ -101,7 +101,7 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
         with self.step.window([(micro.batch, micro.counts) for micro in window]):
             batches = [self._rolled_out(micro) for micro in window]
             for update in range(self.settings.strategy.updates()):
-                losses = [self._backward(micro, batch) for micro, batch in zip(window, batches, strict=True)]
+                losses = [self._backward(micro, batch, update) for micro, batch in zip(window, batches, strict=True)]
                 total, items = self._whole(losses, window)
                 if not update:
                     self._count(window, total, items, losses)
@@ -121,13 +121,17 @@ class TrainingModule(pl.LightningModule):  # type: ignore[misc]
             self.tally.skipped_windows += 1
         optimizer.zero_grad(set_to_none=True)
 
+    def _turn_to(self, micro: Micro, phase: int) -> None:
+        draws = [(self.tally.step, phase, row) for row in micro.rows]
+        self.step.at([self.sources[r] for r in micro.rows], micro.counts, draws)
+
     def _rolled_out(self, micro: Micro) -> Batch:
-        self.step.rows = [self.sources[r] for r in micro.rows]
+        self._turn_to(micro, 0)
         batch: Batch = self.inside(self.settings.strategy.roll_out, self.model, micro.batch, self.step)
         return batch
 
-    def _backward(self, micro: Micro, batch: Batch) -> Loss:
-        self.step.rows = [self.sources[r] for r in micro.rows]
+    def _backward(self, micro: Micro, batch: Batch, update: int) -> Loss:
+        self._turn_to(micro, 1 + update)
         loss: Loss = self.inside(self.settings.strategy.loss, self.model, batch, self.step)
         if not micro.counts:
             loss = Loss(loss.total * 0.0, 0, {name: value * 0 for name, value in loss.logs.items()})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,3 +45,13 @@ def seed(number: int) -> None:
     random.seed(number)
     np.random.seed(number % 2**32)
     torch.manual_seed(number)
+
+
+def seed_of(*numbers: int) -> int:
+    """A seed, 63 bits, in which every number counts."""
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1
+
+
+def streams(seeds: Sequence[int]) -> list[torch.Generator]:
+    """A generator per seed."""
+    return [torch.Generator().manual_seed(number) for number in seeds]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tuneforge.training import reference
 from tuneforge.training.loss import likelihood, pairs
 from tuneforge.training.loss.sampling import cooled, prompts_of, sample, sequences
 from tuneforge.training.mode import evaluating
+from tuneforge.training.random_state import seed_of, streams
 from tuneforge.training.text.render import stop_ids
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ class TrainingStep:
         self.parts: likelihood.Parts | None = None
         self.rows: Sequence[Row] = ()
         """The rows of the batch at hand, in its order."""
+        self.counts = True
+        """Whether they count; False for a filler that keeps this device in step with the others."""
+        self._draws: Sequence[tuple[int, ...]] | None = None
+        self._drawn = 0
         self.shared = pairs.SharedPrompt()
         self.as_found: AsFound | None = None
         """The model before its adapter was applied, for objectives with a reference."""
-        self._window: Sequence[tuple[Batch, bool]] | None = None
+        self._window: Iterable[tuple[Batch, bool]] | None = None
         self._sums: dict[str, Tensor] = {}
         self._reference: Module | None = None
 
@@ -53,6 +58,19 @@ class TrainingStep:
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer."""
         return self._tokenizer
+
+    def at(self, rows: Sequence[Row], counts: bool = True, draws: Sequence[tuple[int, ...]] | None = None) -> None:
+        """Turn to the next batch. `draws`: what the random stream of each row depends on beside the seed."""
+        self.rows, self.counts, self._draws, self._drawn = rows, counts, draws, 0
+
+    def streams(self, count: int) -> list[torch.Generator]:
+        """As the `Step` protocol says."""
+        if self._draws is None:
+            return streams([int(torch.randint(2**62, ())) for _ in range(count)])
+        self._drawn += 1
+        if len(self._draws) != count:
+            raise ValueError(f"streams for {count} rows, and the batch has {len(self._draws)}")
+        return streams([seed_of(self.run.seed, self._drawn, *draw) for draw in self._draws])
 
     def prove_parts(self) -> str:
         """Find and prove head and decoder of a causal model; why they cannot be called apart, or empty."""
@@ -67,8 +85,9 @@ class TrainingStep:
         return why
 
     @contextmanager
-    def window(self, batches: Sequence[tuple[Batch, bool]]) -> Iterator[None]:
-        """One optimizer step with its micro-batches on this device, and whether each counts; nothing of it is kept."""
+    def window(self, batches: Iterable[tuple[Batch, bool]]) -> Iterator[None]:
+        """One optimizer step, or validation, with its batches on this device, and whether each counts; nothing of it
+        is kept."""
         self._window, self._sums = batches, {}
         try:
             yield
@@ -77,7 +96,7 @@ class TrainingStep:
             self.shared.forget()
 
     def over_step(self, batch: Batch, key: str, compute: Callable[[Batch], Tensor]) -> Tensor:
-        """`compute` summed over all batches of this optimizer step, on all devices; of `batch` alone outside of one."""
+        """As the `Step` protocol says."""
         with torch.no_grad():
             if self._window is None:
                 return compute(batch)
@@ -150,11 +169,19 @@ class TrainingStep:
             " `reference = True`, and the adapter cannot be turned off"
         )
 
-    def generate(self, model: Module, batch: Batch, n: int, sampling: Sampling | None = None, part: str = "") -> Batch:
+    def generate(
+        self,
+        model: Module,
+        batch: Batch,
+        n: int,
+        sampling: Sampling | None = None,
+        part: str = "",
+        streams: Sequence[torch.Generator] | None = None,
+    ) -> Batch:
         """n sampled continuations per prompt of `part`, as the `Step` protocol says."""
         prompts, pad = prompts_of(batch, part), int(self.tokenizer.pad_token_id or 0)
         stop = stop_ids(self.tokenizer, model)
-        found = sample(model, prompts, n, sampling or Sampling(), stop, pad)
+        found = sample(model, prompts, n, sampling or Sampling(), stop, pad, streams)
         return sequences(prompts, found, pad, next(model.parameters()).device)
 
     def frozen(self, path: str, head: str = "causal_lm") -> Loaded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from tests.unit.training import bert, small
 from tuneforge.rows import Encoded, Loaded, Rejected, Row
 from tuneforge.strategy.contrastive import Contrastive, Pooling
-from tuneforge.training.loss.embedding import contrast, same_answers
+from tuneforge.training.loss.embedding import Pool, contrast, pool_of_all
 
 
 def pairs(n: int, negatives: bool = False) -> list[dict[str, str]]:
@@ -28,7 +29,7 @@ def encoded(strategy: Contrastive, rows: list[dict[str, str]]) -> list[Any]:
 
 def loss(strategy: Contrastive, rows: list[dict[str, str]], model: Any = None) -> Any:
     batch = strategy.collate(encoded(strategy, rows), 0)
-    return strategy.loss(model or bert.bert("BertModel"), batch, None)  # type: ignore[arg-type]
+    return strategy.loss(model or bert.bert("BertModel"), batch, SimpleNamespace(counts=True))  # type: ignore[arg-type]
 
 
 def test_rows_become_parts_with_their_prefixes() -> None:
@@ -54,16 +55,17 @@ def test_rows_become_parts_with_their_prefixes() -> None:
 def test_the_loss_equals_a_float64_reference(symmetric: bool) -> None:
     torch.manual_seed(0)
     a, c = torch.randn(3, 4), torch.randn(5, 4)
+    absent = torch.tensor([False] * 5)
     same = torch.zeros(3, 5, dtype=torch.bool)
-    same[0, 2] = same[2, 3] = True
-    found = contrast(a, c, same, 0.5, symmetric=symmetric)
+    same[0, 2] = same[2, 0] = same[2, 3] = True
+    found = contrast(Pool(a, c, torch.arange(3), same, absent), 0.5, symmetric=symmetric)
     scores = (a.double().numpy() @ c.double().numpy().T) / 0.5
     e = np.where(same.numpy(), 0, np.exp(scores))
     wanted = -np.log(e[range(3), range(3)] / e.sum(1))
     if symmetric:
         wanted = (wanted - np.log(e[range(3), range(3)] / e[:, :3].sum(0))) / 2
     assert found.losses.tolist() == pytest.approx(wanted.tolist(), abs=1e-5)
-    assert int(found.false_negatives) == 2
+    assert int(found.false_negatives) == 3
 
 
 def test_other_right_answers_are_left_out_and_counted() -> None:
@@ -79,7 +81,8 @@ def test_other_right_answers_are_left_out_and_counted() -> None:
     wanted = torch.zeros(5, 6, dtype=torch.bool)
     for i, j in ((0, 2), (2, 0), (0, 4), (4, 0), (3, 5)):
         wanted[i, j] = True
-    assert torch.equal(same_answers(batch, ["positive", "negative"]), wanted)
+    embeddings = {part: torch.zeros(len(batch[f"{part}.input_ids"]), 1) for part in ("anchor", "positive", "negative")}
+    assert torch.equal(pool_of_all(embeddings, batch).same, wanted)
     found = loss(strategy, rows)
     assert (float(found.logs["false_negatives"]), found.items) == (5, 5)
     assert torch.isfinite(found.total)

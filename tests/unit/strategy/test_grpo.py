@@ -185,7 +185,7 @@ def fitted(folder: Path, make_run: Any, strategy: Grpo, **values: Any) -> Any:
 
 def test_everything_about_the_answers_is_logged(tmp_path: Path, make_run: Any) -> None:
     strategy = grpo(rewards=["vowels", "words"], reward_weights=[2.0, 1.0], beta=0.1, mask_truncated=True)
-    history = fitted(tmp_path, make_run, strategy, trainer__val_check_interval=3).history
+    history = fitted(tmp_path, make_run, strategy, trainer__val_check_interval=3, seed=3).history
     line = history[0]
     assert line["reward"] == pytest.approx(2 * line["rewards/vowels"] + line["rewards/words"], abs=1e-6)
     assert -1 <= line["rewards/vowels"] <= 0 <= line["rewards/words"] <= 1

@@ -21,10 +21,10 @@ from tuneforge.training.devices import world
 from tuneforge.training.optimise import device_choice, device_count, planned_steps
 
 
-def start(folder: Path, rank: int, port: int) -> subprocess.Popen[str]:
+def start(folder: Path, rank: int, port: int, script: str | None = None) -> subprocess.Popen[str]:
     words = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2",
              "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, "-W", "error", str(Path(pair.__file__)), str(folder)]
+    command = [sys.executable, "-W", "error", script or pair.__file__, str(folder)]
     return subprocess.Popen(
         command, env={**os.environ, **words}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

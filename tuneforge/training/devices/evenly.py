@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tuneforge.training.devices import world
@@ -22,6 +22,16 @@ def even(feed: Feed, size: int) -> Iterator[tuple[Batch, list[Row], bool]]:
         missing -= 1
     for _ in range(missing):
         yield (*(last or next(feed.batches(size))), False)
+
+
+class Passes(Iterable[tuple["Batch", bool]]):
+    """The batches of `even`, moved to the device, and whether each counts; as often as they are asked for."""
+
+    def __init__(self, feed: Feed, size: int, move: Callable[[Batch], Batch]) -> None:
+        self.feed, self.size, self.move = feed, size, move
+
+    def __iter__(self) -> Iterator[tuple[Batch, bool]]:
+        return ((self.move(batch), counts) for batch, _, counts in even(self.feed, self.size))
 
 
 def share(items: Sequence[int]) -> list[int]:

@@ -8,6 +8,7 @@ parameter takes part, and strategies call parts of the model, several times and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +80,7 @@ class Shards(ModelParallelStrategy):  # type: ignore[misc]
 
         self.root = Root(model)
         mesh = self.device_mesh["data_parallel"]
-        names = _layer_names(model)
-        shared: list[Any] = [m for m in model.modules() if type(m).__name__ in names]
-        for module in [*shared, self.root]:
+        for module in [*_layers(model), self.root]:
             sharded: Any = fully_shard(module, mesh=mesh)
             sharded.set_gradient_divide_factor(1.0)
             sharded.set_force_sum_reduction_for_comms(True)
@@ -111,9 +110,17 @@ class Root(Module):
         return work(*values)
 
 
-def _layer_names(model: Module) -> set[str]:
-    """Class names of the layers, as transformers knows them."""
-    return {name for m in model.modules() for name in (getattr(m, "_no_split_modules", None) or ())}
+def _layers(model: Module) -> list[Any]:
+    """The layers, as transformers knows them; without those that share a parameter with what is outside of them."""
+    names = {name for m in model.modules() for name in (getattr(m, "_no_split_modules", None) or ())}
+    uses = _uses(model)
+    layers = [m for m in model.modules() if type(m).__name__ in names]
+    return [m for m in layers if all(uses[p] == n for p, n in _uses(m).items())]
+
+
+def _uses(module: Module) -> Counter[int]:
+    """How often each parameter, by its id, stands in the module."""
+    return Counter(id(p) for _, p in module.named_parameters(remove_duplicate=False))
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -9,12 +10,16 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.checkpoint import checkpoint
 
+from tuneforge.training.devices import world
+from tuneforge.training.devices.gathered import gathered
 from tuneforge.training.mode import evaluating
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
     from tuneforge.rows import Batch
+
+Text = tuple[int, ...]
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -78,39 +83,83 @@ class Contrast(NamedTuple):
     first: Tensor
 
 
-def contrast(
-    anchors: Tensor, candidates: Tensor, same: Tensor, temperature: float, *, symmetric: bool = False
-) -> Contrast:
-    """InfoNCE (arXiv:1807.03748): cross-entropy of each anchor's own positive among all candidates of the batch.
+class Pool(NamedTuple):
+    """The embeddings among which a device's anchors find their positives: those of all devices."""
 
-    `anchors` (n, width) and `candidates` (n positives, then any hard negatives; width), unit vectors for
-    cosine. `same` (n, candidates) is True where a candidate other than an anchor's own positive answers it too:
-    it is left out. `symmetric` averages with the loss of finding the anchor of each positive.
+    anchors: Tensor
+    """(N, width) of all devices, in the order of their ranks."""
+    candidates: Tensor
+    """(M, width): the N positives, then any hard negatives."""
+    own: Tensor
+    """(n,) places of this device's rows among the N."""
+    same: Tensor
+    """(n, M) bool: a candidate other than an anchor's own positive that answers it too."""
+    absent: Tensor
+    """(M,) bool: of a device that only keeps in step with the others."""
+
+
+def pool_of_all(embeddings: Mapping[str, Tensor], batch: Batch, counts: bool = True) -> Pool:
+    """The embeddings by part of this device's batch beside those of all others, with gradients.
+
+    Parts are `anchor` and `positive` with a row each per row of the batch, and maybe `negative`.
     """
-    scores = (anchors @ candidates.T / temperature).masked_fill(same, float("-inf"))
-    own = torch.arange(len(anchors), device=scores.device)
+    rank, _ = world.place()
+    texts = {part: _rows(batch, part) for part in embeddings}
+    everyone = world.from_all((counts, texts))
+    sizes = [sum(map(len, theirs.values())) for _, theirs in everyone]
+    whole = gathered(torch.cat(list(embeddings.values())), sizes)
+    # Where each row of a part stands: (rank, row of the gathered embeddings, its text).
+    places: dict[str, list[tuple[int, int, Text]]] = {"anchor": [], "positive": [], "negative": []}
+    at = 0
+    for whose, (_, theirs) in enumerate(everyone):
+        for part, rows in theirs.items():
+            places[part] += [(whose, at + i, text) for i, text in enumerate(rows)]
+            at += len(rows)
+    anchors, others = places["anchor"], places["positive"] + places["negative"]
+    device = whole.device
+    own = torch.tensor([i for i, (whose, _, _) in enumerate(anchors) if whose == rank], device=device)
+    absent = torch.tensor([not everyone[whose][0] for whose, _, _ in others], device=device)
+    same = _same([text for *_, text in anchors], [text for *_, text in others], own.cpu()).to(device)
+    return Pool(
+        whole[torch.tensor([i for _, i, _ in anchors], device=device)],
+        whole[torch.tensor([i for _, i, _ in others], device=device)],
+        own, same & ~absent, absent,
+    )  # fmt: skip
+
+
+def contrast(pool: Pool, temperature: float, *, symmetric: bool = False) -> Contrast:
+    """InfoNCE (arXiv:1807.03748): cross-entropy of each own anchor's positive among all candidates.
+
+    Embeddings are unit vectors for cosine. Candidates in `same`, and absent ones, are left out. `symmetric` averages
+    with the loss of finding the anchor of each own positive among all anchors.
+    """
+    own, n = pool.own, len(pool.anchors)
+    mine = torch.arange(len(own), device=own.device)
+    out = pool.same | pool.absent
+    out[mine, own] = False
+    scores = (pool.anchors[own] @ pool.candidates.T / temperature).masked_fill(out, float("-inf"))
     losses = cross_entropy(scores, own, reduction="none")
+    if symmetric and len(own) == n:
+        back = scores[:, :n].T
+    elif symmetric:  # two rows answer each other's anchors, or neither does: `out` is its own transpose here
+        back = (pool.candidates[own] @ pool.anchors.T / temperature).masked_fill(out[:, :n], float("-inf"))
     if symmetric:
-        losses = (losses + cross_entropy(scores[:, : len(own)].T, own, reduction="none")) / 2
-    return Contrast(losses, same.sum(), (scores.argmax(1) == own).sum())
+        losses = (losses + cross_entropy(back, own, reduction="none")) / 2
+    return Contrast(losses, pool.same.sum(), (scores.argmax(1) == own).sum())
 
 
-def same_answers(batch: Batch, parts: list[str]) -> Tensor:
-    """(n, candidates) bool: the candidate is no anchor's own positive, but the same text, or has the same anchor.
-
-    `parts` are the candidates' parts, `positive` first. The own positive of a row is never marked.
-    """
-    anchor, positive = (_rows(batch, part) for part in ("anchor", "positive"))
-    others = [row for part in parts for row in _rows(batch, part)]
-    n = len(anchor)
-    found = [
-        [j != i and (text == positive[i] or (j < n and anchor[j] == anchor[i])) for j, text in enumerate(others)]
-        for i in range(n)
-    ]
-    return torch.tensor(found, dtype=torch.bool, device=batch["anchor.input_ids"].device)
+def _same(anchors: Sequence[Text], others: Sequence[Text], own: Tensor) -> Tensor:
+    """(own anchors, candidates) bool: not the anchor's own positive, but the same text, or one of the same anchor."""
+    numbers: dict[Text, int] = {}
+    asked = torch.tensor([numbers.setdefault(text, len(numbers)) for text in anchors])
+    given = torch.tensor([numbers.setdefault(text, len(numbers)) for text in others])
+    found = given[own, None] == given
+    found[:, : len(anchors)] |= asked[own, None] == asked
+    found[torch.arange(len(own)), own] = False
+    return found
 
 
-def _rows(batch: Batch, part: str) -> list[tuple[int, ...]]:
+def _rows(batch: Batch, part: str) -> list[Text]:
     """Token ids of each row without padding."""
     lengths = batch[f"{part}.attention_mask"].sum(1).tolist()
     return [tuple(ids[:n]) for ids, n in zip(batch[f"{part}.input_ids"].tolist(), lengths, strict=True)]

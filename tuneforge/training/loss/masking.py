@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,12 +59,14 @@ def chunks(encoded: Encoded, limit: int) -> Iterator[Encoded]:
         )
 
 
-def hide(batch: Batch, mask: Mask, fixed: int | None = None) -> tuple[Tensor, Tensor]:
+def hide(
+    batch: Batch, mask: Mask, fixed: int | None = None, streams: Sequence[torch.Generator] = ()
+) -> tuple[Tensor, Tensor]:
     """(ids with tokens hidden, labels), both int64 (rows, length); labels are -100 where nothing is predicted.
 
-    Tokens with a label other than -100 in `batch` may be chosen. The draws come from torch's global generator,
-    row by row, so that they do not depend on how rows are put together; with `fixed`, a seed, from one of its
-    own per row, so that a row is always masked alike.
+    Tokens with a label other than -100 in `batch` may be chosen. The draws come from the stream of each row, or
+    without `streams` row by row from torch's global generator, so that they do not depend on how rows are put
+    together; with `fixed`, a seed, from one of its own per row, so that a row is always masked alike.
     """
     ids, labels = batch["input_ids"].cpu(), batch["labels"].cpu()
     hidden, targets = ids.clone(), torch.full_like(labels, IGNORE)
@@ -72,7 +74,7 @@ def hide(batch: Batch, mask: Mask, fixed: int | None = None) -> tuple[Tensor, Te
         places = (labels[row] != IGNORE).nonzero()[:, 0]
         if not len(places):
             continue
-        generator = None if fixed is None else _generator(ids[row, places], fixed)
+        generator = streams[row] if streams else None if fixed is None else _generator(ids[row, places], fixed)
         n = chosen(len(places), mask.probability)
         order, kind = (torch.rand(len(places), generator=generator) for _ in range(2))
         words = torch.randint(mask.vocabulary, (len(places),), generator=generator)

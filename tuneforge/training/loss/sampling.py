@@ -27,17 +27,25 @@ class Continuation(NamedTuple):
 
 
 def sample(
-    model: Module, prompts: Sequence[Sequence[int]], n: int, sampling: Sampling, stop: set[int], pad: int
+    model: Module,
+    prompts: Sequence[Sequence[int]],
+    n: int,
+    sampling: Sampling,
+    stop: set[int],
+    pad: int,
+    streams: Sequence[torch.Generator] | None = None,
 ) -> list[Continuation]:
     """n continuations of each prompt, one prompt's after the other; eval mode, no gradients.
 
-    Every continuation has a random stream of its own, seeded from torch's global generator in their order. So a
-    resumed run draws the same tokens, and neither padding, nor how rows are cut into micro-batches, nor when the
-    others end changes a draw. Temperature 0 takes the likeliest token and draws nothing.
+    Every continuation has a random stream of its own, seeded in their order from the prompt's own stream, or without
+    `streams` from torch's global generator. So a resumed run draws the same tokens, and neither padding, nor how rows
+    are cut into micro-batches, nor when the others end changes a draw. Temperature 0 takes the likeliest token and
+    draws nothing.
     """
     drawn: list[list[int]] = [[] for _ in range(len(prompts) * n)]
     device = next(model.parameters()).device
-    uniform = _uniform(len(drawn), sampling.max_tokens) if sampling.temperature else torch.empty(0)
+    from_ = streams or [torch.default_generator] * len(prompts)
+    uniform = _uniform(from_, n, sampling.max_tokens) if sampling.temperature else torch.empty(0)
 
     def choose(logits: Tensor, alive: Sequence[int]) -> Tensor:
         if sampling.temperature:
@@ -55,12 +63,13 @@ def sample(
     return [Continuation(ids, finish == "length") for ids, (_, finish) in zip(drawn, ended, strict=True)]
 
 
-def _uniform(count: int, length: int) -> Tensor:
-    """(count, length) float64 in [0, 1), each row from a generator seeded by the global one."""
+def _uniform(streams: Sequence[torch.Generator], n: int, length: int) -> Tensor:
+    """(streams x n, length) float64 in [0, 1), n rows per stream, each from a generator seeded by it."""
     rows = []
-    for _ in range(count):
-        own = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
-        rows.append(torch.rand(length, generator=own, dtype=torch.float64))
+    for stream in streams:
+        for _ in range(n):
+            own = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=stream)))
+            rows.append(torch.rand(length, generator=own, dtype=torch.float64))
     return torch.stack(rows)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tuneforge.rows import Encoded, Loss
+from tuneforge.training import reference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +64,13 @@ def collate(tasks: Mapping[str, Strategy], rows: Sequence[Encoded], pad: int) ->
     return batch
 
 
+def filler(task: Strategy, rows: Sequence[Encoded], pad: int) -> Batch:
+    """The task's shortest row as a batch, its references 0: for a device that has no row where the devices meet."""
+    row = min(rows, key=lambda row: sum(map(len, row.parts.values())))
+    known = {reference.key(part): 0.0 for part in task.referenced(row)} if task.reference else {}
+    return task.collate([row._replace(extras={**row.extras, **known})], pad)
+
+
 def part(batch: Batch, task: str) -> Batch:
     """The batch of one task, as the task itself collated it; empty where it has no row."""
     prefix = f"{task}."
@@ -72,8 +80,9 @@ def part(batch: Batch, task: str) -> Batch:
 class TaskStep:
     """The step as one task sees it: its own rows, and sums over its own batches."""
 
-    def __init__(self, step: Step, task: str, batch: Batch | None = None) -> None:
-        self.step, self.task, self.batch = step, task, batch
+    def __init__(self, step: Step, task: str, batch: Batch | None = None, absent: bool = False) -> None:
+        """`absent`: the batch at hand has no row of the task, whose loss is computed of a filler."""
+        self.step, self.task, self.batch, self.absent = step, task, batch, absent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.step, name)
@@ -81,8 +90,21 @@ class TaskStep:
     @property
     def rows(self) -> Sequence[Row]:
         """The task's rows of the batch at hand."""
-        places = self.batch[f"{self.task}.{AT}"].tolist() if self.batch is not None else []
-        return [self.step.rows[i] for i in places]
+        return [self.step.rows[i] for i in self._places()]
+
+    @property
+    def counts(self) -> bool:
+        """As `Step.counts`; False where the task has no row."""
+        return self.step.counts and not self.absent
+
+    def _places(self) -> list[int]:
+        places = (self.batch or {}).get(f"{self.task}.{AT}")
+        return [] if places is None else [int(i) for i in places]
+
+    def streams(self, count: int) -> list[torch.Generator]:
+        """As `Step.streams`, of the task's rows."""
+        every = self.step.streams(len(self.step.rows))
+        return [every[i] for i in self._places()]
 
     def over_step(self, batch: Batch, key: str, compute: Callable[[Batch], Tensor]) -> Tensor:
         """As `Step.over_step`; a batch without a row of the task adds nothing."""
