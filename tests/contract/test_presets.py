@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import sys
 import tomllib
@@ -17,7 +18,7 @@ from tuneforge import plugins
 from tuneforge.composition import compose_config
 from tuneforge.kinds import SEVERAL
 from tuneforge.plugins import Owner
-from tuneforge.settings import Run
+from tuneforge.settings import Run, TrainerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted((ROOT / "conf").glob("*/*.yaml"))
@@ -100,8 +101,15 @@ def test_config_yaml_repeats_the_defaults_of_run_and_comments_each_key() -> None
     assert bare == []
 
 
+def test_the_default_trainer_lists_every_key_with_its_default_and_a_comment() -> None:
+    path = ROOT / "conf" / "trainer" / "default.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert yaml.safe_load(text) == dataclasses.asdict(TrainerSettings())
+    assert all(" # " in line for line in text.splitlines() if not line.startswith("#"))
+
+
 def test_config_yaml_lists_every_key_below_the_groups_of_values() -> None:
     content = yaml.safe_load((ROOT / "conf" / "config.yaml").read_text(encoding="utf-8"))
-    for group in ("batch", "checkpoint", "audit", "baseline"):
+    for group in ("batch", "checkpoint", "regularization", "early_stopping", "audit", "baseline"):
         fields = OmegaConf.structured(Run.__dataclass_fields__[group].default_factory).keys()  # type: ignore[misc]
         assert set(content[group]) == set(fields), group
