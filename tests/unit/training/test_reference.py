@@ -29,7 +29,8 @@ def train(folder: Path, cache: Path, adapter: Any = None, model: Any = None, **m
     context = RunContext(run, folder, cache=cache)
     data, held = small.encoded(small.pairs(12)), small.encoded(small.pairs(4, seed=1))
     fitted = fit(run, small.loaded(model or small.llama()), data, held, False, context)
-    return fitted, [n["text"] for n in context.notes if n["text"].startswith(("references of", str(cache)))]
+    notes = [n["text"].removeprefix("training: ").removeprefix("validation: ") for n in context.notes]
+    return fitted, [text for text in notes if text.startswith(("references of", str(cache)))]
 
 
 def test_runs_on_one_model_share_them_whatever_trains(tmp_path: Path) -> None:
