@@ -39,6 +39,8 @@ class Component:
     """The option in the config: `strategy=<name>`."""
     extra: ClassVar[str] = ""
     """The pip extra whose absence makes this component unusable; empty if none."""
+    module: ClassVar[str] = ""
+    """The library of `extra`; a run is refused before anything is read where it is not installed."""
 
     def check(self, run: Run) -> Iterable[str]:
         """Reasons, one sentence each, why this component cannot serve this run. No heavy imports."""
@@ -409,9 +411,6 @@ class Scheduler(Component):
 @dataclass(kw_only=True)
 class Logger(Component):
     """Where training metrics go."""
-
-    module: ClassVar[str] = ""
-    """The library of `extra`; a run is refused at its start where it is not installed."""
 
     def build(self, context: Context) -> LightningLogger:
         """A Lightning logger."""

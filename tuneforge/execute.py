@@ -19,7 +19,7 @@ from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted
 from tuneforge.exporting import export_all
-from tuneforge.extras import require
+from tuneforge.extras import refuse_absent
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.saving import save_model
@@ -60,9 +60,7 @@ class Base:
 
 def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: bool = False) -> Record:
     """One run in the directory that holds its saved config; a report is written however it ends."""
-    for key, logger in run.logger.items():
-        if logger.module:
-            require(logger.module, logger.extra, f"logger={key}")
+    refuse_absent(run.components())
     with record.locked(folder), _terminable():
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)

@@ -12,6 +12,7 @@ from tuneforge.composition import compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.exporting import export_all
+from tuneforge.extras import refuse_absent
 from tuneforge.files import write_json
 
 
@@ -29,6 +30,7 @@ def export(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence
     if overrides or own:
         chosen = compose_config([*own, *overrides], config_dirs=config_dirs).run.exporter
         run = dataclasses.replace(run, exporter=chosen)
+    refuse_absent((f"exporter.{key}", exporter) for key, exporter in run.exporter.items())
     for key, exporter in run.exporter.items():
         for reason in exporter.check(run):
             raise ConfigError(f"exporter.{key}: {reason}")

@@ -51,6 +51,7 @@ class Qlora(Lora):
 
     name: ClassVar[str] = "qlora"
     extra: ClassVar[str] = "quantization"
+    module: ClassVar[str] = "bitsandbytes"
 
     bits: Bits = Bits.nf4
     """4-bit type of the frozen weights: nf4 or fp4."""
@@ -72,7 +73,7 @@ class Qlora(Lora):
         import torch
         from transformers import BitsAndBytesConfig
 
-        require("bitsandbytes", self.extra, "adapter=qlora")
+        require(self.module, self.extra, "adapter=qlora")
         kind = self.compute.value
         if self.compute is Compute.auto:
             kind = "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"

@@ -25,6 +25,7 @@ class Int8(Exporter):
 
     name: ClassVar[str] = "int8"
     extra: ClassVar[str] = "int8"
+    module: ClassVar[str] = "torchao"
 
     @property
     def limit(self) -> float:
@@ -38,7 +39,7 @@ class Int8(Exporter):
 
     def export(self, loaded: Loaded, folder: Path, context: Context) -> None:
         """From the merged float32 model, by transformers' TorchAoConfig. ConfigError without torchao."""
-        require("torchao", self.extra, "exporter=int8")
+        require(self.module, self.extra, "exporter=int8")
         from torchao.quantization import Int8WeightOnlyConfig
         from transformers import AutoModelForCausalLM, TorchAoConfig
 

@@ -21,6 +21,7 @@ class AdamW8Bit(Optimizer):
     name: ClassVar[str] = "adamw_8bit"
     shareable: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
+    module: ClassVar[str] = "bitsandbytes"
 
     beta1: float = 0.9
     """Decay of the running mean of the gradient."""
@@ -43,7 +44,7 @@ class AdamW8Bit(Optimizer):
         """Over parameter groups that carry their own `weight_decay`. ConfigError without bitsandbytes."""
         from tuneforge.extras import require
 
-        require("bitsandbytes", self.extra, "optimizer=adamw_8bit")
+        require(self.module, self.extra, "optimizer=adamw_8bit")
         from bitsandbytes.optim import AdamW8bit
 
         made: TorchOptimizer = AdamW8bit(

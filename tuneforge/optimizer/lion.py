@@ -24,6 +24,7 @@ class Lion(Optimizer):
     name: ClassVar[str] = "lion"
     shareable: ClassVar[bool] = False
     extra: ClassVar[str] = "quantization"
+    module: ClassVar[str] = "bitsandbytes"
 
     beta1: float = 0.9
     """Share of the momentum in the sign that is followed."""
@@ -40,7 +41,7 @@ class Lion(Optimizer):
         """Over parameter groups that carry their own `weight_decay`. ConfigError without bitsandbytes."""
         from tuneforge.extras import require
 
-        require("bitsandbytes", self.extra, "optimizer=lion")
+        require(self.module, self.extra, "optimizer=lion")
         from bitsandbytes.optim import Lion as BitsAndBytes
 
         made: TorchOptimizer = BitsAndBytes(

@@ -24,6 +24,7 @@ class ScheduleFree(Optimizer):
 
     name: ClassVar[str] = "schedule_free"
     extra: ClassVar[str] = "schedule-free"
+    module: ClassVar[str] = "schedulefree"
 
     beta1: float = 0.9
     """Where between the newest iterate (0) and the average (1) gradients are taken."""
@@ -55,7 +56,7 @@ class ScheduleFree(Optimizer):
         """In training mode, over groups that carry their own `weight_decay`. ConfigError without schedulefree."""
         from tuneforge.extras import require
 
-        require("schedulefree", self.extra, "optimizer=schedule_free")
+        require(self.module, self.extra, "optimizer=schedule_free")
         from schedulefree import AdamWScheduleFree
 
         made = AdamWScheduleFree(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,16 @@ def test_int8_is_close_and_smaller(tuned: Any) -> None:
     assert 0 < found["int8"]["reloaded"]["relative"] < 0.1
     sizes = {k: (folder / "export" / k / "model.safetensors").stat().st_size for k in ("int8", "merged")}
     assert sizes["int8"] < sizes["merged"]
+
+
+def test_int8_without_its_library_is_refused_before_the_model_is_read(
+    tuned: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tuned("adapter=lora")
+    (folder / "model" / "adapter_model.safetensors").unlink()
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    assert main(["export", str(folder), "exporter=int8"]) == 2
+    assert "exporter=int8 needs torchao: pip install 'tuneforge[int8]'" in capsys.readouterr().err
 
 
 def test_the_card_says_what_it_is(tuned: Any) -> None:

@@ -12,17 +12,14 @@ from typing import Any
 import pytest
 
 from tests.unit.training import small
-from tuneforge import cli
 from tuneforge.components import Logger
 from tuneforge.logger.mlflow import MLflow
 from tuneforge.logger.tensorboard import TensorBoard
-from tuneforge.logger.trackio import Trackio
 from tuneforge.logger.wandb import Wandb
 from tuneforge.training.fit import fit
 from tuneforge.training.log.loggers import kept_id
 
 pytest.importorskip("tensorboard")
-LOGGERS = (MLflow, TensorBoard, Trackio, Wandb)
 CONFIG = "seed: 3\ntrainer: {max_steps: 4}\nmodel: {token: '${oc.env:HF_TOKEN}'}\n"
 
 
@@ -93,18 +90,6 @@ def test_a_service_run_keeps_its_name(tmp_path: Path) -> None:
     first = kept_id(tmp_path / "logs" / "wandb.id")
     assert kept_id(tmp_path / "logs" / "wandb.id") == first
     assert kept_id(tmp_path / "other" / "wandb.id") != first
-
-
-@pytest.mark.parametrize("logger", LOGGERS, ids=lambda cls: cls.name)
-def test_an_absent_library_is_one_line_before_anything_is_done(
-    logger: type[Logger], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, logger.module, None)
-    monkeypatch.chdir(tmp_path)
-    assert cli.main([f"logger={logger.name}", "output_dir=run"]) == 2
-    name = logger.name
-    assert f"logger={name} needs {name}: pip install 'tuneforge[{logger.extra}]'" in capsys.readouterr().err
-    assert not (tmp_path / "run" / "run.json").exists()
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("wandb"), reason="needs wandb")
