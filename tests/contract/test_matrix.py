@@ -230,8 +230,6 @@ def test_a_step_does_not_depend_on_how_it_is_cut(name: str, folders: dict[str, P
     whole = run_of(objective(name, folders), Full(), folders, batch__size=8, suffix="-still")
     if not whole.strategy.divisible:
         pytest.skip(f"{name} couples the rows of a forward pass, and refuses to be cut")
-    if name == "mlm":
-        pytest.skip(f"{name} draws random numbers by forward pass")
     calm(whole)
     cut = run_of(objective(name, folders), Full(), folders, batch__size=8, batch__micro=1, suffix="-still")
     calm(cut)
