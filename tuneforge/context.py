@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,6 +27,17 @@ def _named(kind: str, components: Mapping[str, T], name: str) -> T:
         known = ", ".join(sorted(components)) or "none is configured"
         raise ConfigError(f"no {kind} '{name}' in this config ({known}).{nearest(name, components)}")
     return components[name]
+
+
+def _keys(part: Any, value: str, at: str = "") -> Iterator[str]:
+    """Where the value stands below a part of the config."""
+    if isinstance(part, dict):
+        for key, below in part.items():
+            yield from _keys(below, value, f"{at}.{key}" if at else key)
+    elif is_dataclass(part) and not isinstance(part, type):
+        yield from _keys({item.name: getattr(part, item.name) for item in fields(part)}, value, at)
+    elif part == value:
+        yield at
 
 
 @dataclass
@@ -63,10 +74,22 @@ class RunContext:
     def frozen(self, path: str, head: str = "causal_lm") -> Loaded:
         """Another model in eval mode, without gradients, loaded once."""
         if (path, head) not in self._others:
-            loaded = self.model(path).load(head, replace(self, whole=True))
+            try:
+                loaded = self.model(path).load(head, replace(self, whole=True))
+            except ConfigError as error:
+                raise ConfigError(self._in_place(str(error), path)) from error
             loaded.model.eval().requires_grad_(False)
             self._others[path, head] = loaded
         return self._others[path, head]
+
+    def _in_place(self, text: str, path: str) -> str:
+        """What a model says of itself, by the keys of the config that name it."""
+        parts = {item.name: getattr(self.run, item.name) for item in fields(self.run) if item.name != "model"}
+        key = ", ".join(_keys(parts, path))
+        if not key:
+            return text
+        said = text.replace(f"model.path={path}", f"{key}={path}")
+        return said if said != text else f"{key}={text.removeprefix('model.path=')}"
 
     @property
     def others(self) -> Sequence[Loaded]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -193,6 +194,7 @@ class Hf(Model):
                     revision=self.revision or "main",
                     token=self.token,
                     trust_remote_code=self.trust_remote_code,
+                    local_files_only=self._folder() is None and not _hub_answers(),
                     **options,
                 )
         except Exception as error:
@@ -212,6 +214,18 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@cache
+def _hub_answers() -> bool:
+    """Whether the hub answers one request, asked once; libraries ask one that does not for 20 s per file."""
+    from huggingface_hub import constants, get_session
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+    except Exception:  # of whatever HTTP library the hub's own uses, or that it is told to be offline
+        return False
+    return True
 
 
 def _best_dtype(accelerator: str) -> str:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +18,11 @@ import pytest
 import torch
 
 from tuneforge.errors import ConfigError
+from tuneforge.evaluator.reward_model import RewardModel
 from tuneforge.model.hf import Attention, DType, Hf
+from tuneforge.strategy.distill import Distill
+from tuneforge.strategy.multitask import Multitask
+from tuneforge.strategy.sft import Sft
 
 
 def load(make_run: Callable[..., Any], **fields: Any) -> Any:
@@ -103,6 +113,48 @@ def test_an_unreachable_hub_is_one_line(make_run: Callable[..., Any]) -> None:
     assert found.startswith(
         "model.path=nobody/no-such-model: no such folder, and the Hugging Face hub does not give it"
     )
+
+
+def test_a_hub_that_does_not_answer_is_asked_once() -> None:
+    """By a server that hangs up; nothing of the model is then asked for, which would take 20 s a file."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    visitor = server.accept()[0]
+                    asked.append(visitor.recv(4096).split(b"\r\n")[0])
+                    visitor.close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        code = "from tuneforge.model.hf import Hf; Hf(path='nobody/no-such-model').config()"
+        env = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=env | {"HF_ENDPOINT": address, "NO_PROXY": "127.0.0.1"},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert "the Hugging Face hub does not give it" in found.stderr
+    assert sum(line.startswith(b"HEAD / ") for line in asked) == 1
+    assert not [line for line in asked if b"no-such-model" in line]
+
+
+def test_another_model_is_refused_by_the_key_that_names_it(make_run: Callable[..., Any], tmp_path: Path) -> None:
+    gone, empty = str(tmp_path / "gone"), tmp_path / "empty"
+    empty.mkdir()
+    tasks = Multitask(tasks={"learn": Distill(teacher="nobody/no-such-model"), "chat": Sft()})
+    _, context = make_run(
+        strategy=tasks, evaluator={"judge": RewardModel(path=gone), "odd": RewardModel(path=str(empty))}
+    )
+    for path, line in (
+        (gone, f"evaluator.judge.path={gone}: no such folder."),
+        (str(empty), f"evaluator.odd.path={empty} has no config.json"),
+        ("nobody/no-such-model", "strategy.tasks.learn.teacher=nobody/no-such-model: no such folder, and the Hugging"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            context.frozen(path)
+        assert str(error.value).startswith(line)
 
 
 def test_a_folder_that_is_no_model(make_run: Callable[..., Any], tmp_path: Path, model_folder: Path) -> None:
