@@ -124,6 +124,8 @@ class Metric(NamedTuple):
 
     name: str
     higher_is_better: bool = True
+    own_unit: bool = False
+    """In the model's own unit: nothing is reported of a variant that says it counts another, as a rule may."""
 
 
 class Stage(NamedTuple):

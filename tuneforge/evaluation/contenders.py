@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tuneforge.components import LM, Context, Evaluator
+from tuneforge.errors import ConfigError
 from tuneforge.evaluation.baseline import Choice, best, check_metric, choose_prompt, validation_rows
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.heads import HeadLM
 from tuneforge.evaluation.lexical import Bm25
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.naive import Lexicon, Longer, Majority
+from tuneforge.evaluation.unable import Unable
 from tuneforge.rows import HeldOut, Loaded, Row
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def contenders(
     check_metric(run, evaluators)
     if head in FRESH:
         choice = _rule(head, train, context)
+        _check_unit(run, evaluators, choice)
         return {choice.lm.variant: choice.lm}, choice
     found = HeadLM("base", loaded, context)
     choice = Choice(found, "base", "the base itself, on the same hidden tokens")
@@ -65,6 +68,17 @@ def _rule(head: str, train: Sequence[Row], context: Context) -> Choice:
         reason = f"lexicon: {len(lexicon.tags):,} known words have their most frequent tag, others '{lexicon.other}'"
         return Choice(lexicon, lexicon.variant, reason)
     return Choice(Longer(), "longer", "longer: the longer answer is the better one")
+
+
+def _check_unit(run: Run, evaluators: Mapping[str, Evaluator], choice: Choice) -> None:
+    """ConfigError, before anything is trained, for a gate.metric that the rule does not have."""
+    unit = choice.lm.describe(()).get("unit") if isinstance(choice.lm, Unable) else None
+    own = {m.name for evaluator in evaluators.values() for m in evaluator.metrics if m.own_unit}
+    if unit and run.gate.metric and run.gate.metric.split(".")[-1] in own:
+        raise ConfigError(
+            f"gate.metric={run.gate.metric}: is in the model's own unit, and what it has to beat"
+            f" ({choice.lm.variant}) counts {unit}"
+        )
 
 
 def _retriever(

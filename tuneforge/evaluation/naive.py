@@ -70,6 +70,10 @@ class Longer(Unable):
         """(n,) characters of the answer."""
         return np.array([len(answer_text(row.columns, column)) for row in rows], dtype=np.float64)
 
+    def describe(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What it counts."""
+        return {"unit": "characters"}
+
 
 def _most(counts: Counter[str]) -> str:
     return min(counts, key=lambda name: (-counts[name], name), default="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,8 @@ def rows(
     for table in _tables(measured):
         evaluator = measured.evaluators[table.place.evaluator]
         for metric in evaluator.metrics:
-            for model, versus, interval in _intervals(table, evaluator, metric, run.seed, pairs):
+            shown = _in_own_unit(table, measured) if metric.own_unit else table
+            for model, versus, interval in _intervals(shown, evaluator, metric, run.seed, pairs):
                 found.append(
                     {
                         "model": model,
@@ -86,6 +87,12 @@ def _tables(measured: Measured) -> Iterator[Table]:
         targets = [table for table in tables if table.role == "target"]
         if len(targets) > 1:
             yield _pooled(targets)
+
+
+def _in_own_unit(table: Table, measured: Measured) -> Table:
+    """Without the variants that count something else."""
+    cells = {name: cell for name, cell in table.cells.items() if "unit" not in measured.variants.get(name, {})}
+    return replace(table, cells=cells)
 
 
 def _pooled(tables: list[Table]) -> Table:

@@ -14,11 +14,11 @@ from tuneforge.rows import Metric, Row, Stats
 class RewardAccuracy(Evaluator):
     """Share of pairs whose chosen answer has the higher reward; a tie counts ½.
 
-    `reward_margin` is the mean difference of the two rewards, in the model's own unit.
+    `reward_margin` is the mean difference of the two rewards, in the model's own unit; a rule has none.
     """
 
     name: ClassVar[str] = "reward_accuracy"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("reward_accuracy"), Metric("reward_margin"))
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("reward_accuracy"), Metric("reward_margin", own_unit=True))
     record: ClassVar[str] = "preference"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:

@@ -21,6 +21,7 @@ from tuneforge.evaluation.samples import samples
 from tuneforge.evaluation.tidy import rows as tidy_rows
 from tuneforge.evaluation.verdict import decide
 from tuneforge.evaluator.classification import Classification as Evaluator
+from tuneforge.evaluator.reward_accuracy import RewardAccuracy
 from tuneforge.preparation import encoded
 from tuneforge.rows import Loaded, Row
 from tuneforge.strategy.classification import Classification
@@ -217,6 +218,24 @@ def judged(context: RunContext, rows: list[Row], probabilities: Any) -> dict[str
         "decision": verdict.decision, "reason": verdict.reason, "versus": {r["versus"] for r in metrics},
         "samples": [one["answers"] for one in samples(measured)],
     }  # fmt: skip
+
+
+def test_a_margin_of_rewards_is_not_compared_with_characters(tmp_path: Path) -> None:
+    context = heads.settings([], Reward(), tmp_path)
+    pairs = [{"prompt": f"p{i}", "chosen": "four", "rejected": "nonono"} for i in range(6)]
+    sets = [subjects.held([heads.made(pair, i) for i, pair in enumerate(pairs)])]
+    chosen: Any = {"reward_accuracy": RewardAccuracy()}
+    loaded = Loaded(model("Llama", "ForSequenceClassification", labels=1), tokens())
+    variants, _ = contenders(context.run, loaded, chosen, [], sets[0].rows, context)
+    tuned = HeadLM("tuned", loaded, context)
+    found = tidy_rows(context.run, measure(context.run, variants | {"tuned": tuned}, sets, chosen, context))
+    assert {(r["metric"], r["model"], r["versus"]) for r in found} == {
+        ("reward_accuracy", "longer", ""), ("reward_accuracy", "tuned", ""), ("reward_accuracy", "tuned", "longer"),
+        ("reward_margin", "tuned", ""),
+    }  # fmt: skip
+    context.run.gate.metric = "reward_margin"
+    with pytest.raises(ConfigError, match=r"gate\.metric=reward_margin: .* \(longer\) counts characters"):
+        contenders(context.run, loaded, chosen, [], sets[0].rows, context)
 
 
 def test_an_accuracy_of_one_has_an_exact_interval(tmp_path: Path) -> None:
