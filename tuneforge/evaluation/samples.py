@@ -50,14 +50,16 @@ def _scores(measured: Measured, split_name: str, name: str) -> dict[str, dict[st
 
 
 def _asked(row: Row) -> dict[str, Any]:
-    """The prompt as a text or messages, and the reference; a plain text is its own reference."""
+    """The prompt as a text or messages, and the reference, of a pair the chosen answer with the rejected one beside it;
+    a plain text is its own reference."""
     for column in ("completion", "chosen"):
         parts = split(row.columns, column)
         if parts:
             prompt: Any = parts[0]
             if len(prompt) == 1 and set(prompt[0]) <= {"role", "content"}:
                 prompt = prompt[0]["content"]
-            return {"prompt": prompt, "reference": answer_text(row.columns, column)}
+            pair = {"rejected": answer_text(row.columns, "rejected")} if column == "chosen" else {}
+            return {"prompt": prompt, "reference": answer_text(row.columns, column)} | pair
     if (named := classes(row.columns)) is not None:
         return {"prompt": row.columns["text"], "reference": ", ".join(named)}
     if row.columns.get("tags") is not None:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuneforge.evaluation.figures import beaten, in_order
+from tuneforge.evaluation.figures import beaten, figure, in_order
 
+MARGINS = {"margin": "nats per token", "reward_margin": ""}
+"""Statistics that say by how much the better answer of a pair is preferred, with their unit."""
 MOST = 12
 """Rows per column."""
 
@@ -20,8 +22,10 @@ class Shown:
     place: str
     prompt: str
     reference: str
-    answers: Sequence[tuple[str, str, bool | None, str]]
-    """(variant, answer, whether it is right, its score in words)."""
+    rejected: str | None
+    """The worse answer of a pair, where `reference` is the better one."""
+    answers: Sequence[tuple[str, str | None, bool | None, str]]
+    """(variant, its answer or None where it generated nothing, whether it is right, its score in words)."""
 
 
 @dataclass(frozen=True)
@@ -43,26 +47,28 @@ def columns(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], ro
     evaluators = [b["evaluator"] for b in verdict.get("budgets") or [] if b["role"] == role]
     if role == "target" and verdict.get("primary"):
         evaluators = [verdict["primary"]["evaluator"]]
+    units = {v: facts["unit"] for v, facts in (metrics.get("variants") or {}).items() if facts.get("unit")}
     here = [s for s in samples if s.get("role") == role and s.get("split", "test") == "test"]
     for name in [*evaluators, *_evaluators(here)]:
         known = {r["metric"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
         scored = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
         if scored:
             shares = all(v in (0, 0.5, 1) for _, scores in scored for v in scores.values())
-            return _by_right(scored) if shares else _by_gain(scored)
+            return _by_right(scored, name, units) if shares else _by_gain(scored)
     return []
 
 
 Scored = Sequence[tuple[Mapping[str, Any], dict[str, float]]]
 
 
-def _by_right(scored: Scored) -> list[Column]:
+def _by_right(scored: Scored, evaluator: str, units: Mapping[str, str]) -> list[Column]:
     groups: dict[str, list[Shown]] = {"newly right": [], "newly wrong": [], "still wrong": []}
     for sample, scores in scored:
         before, after = scores[beaten(scores)], scores["tuned"]
         kind = "newly right" if after > before else "newly wrong" if after < before else "still wrong"
         if kind != "still wrong" or after < 0.5:
             words = {v: "right" if s == 1 else "wrong" if s == 0 else "tie" for v, s in scores.items()}
+            words |= _preferred(sample, evaluator, scores, units)
             groups[kind].append(_shown(sample, words, {v: s == 1 for v, s in scores.items()}))
     return [Column(k.capitalize(), k.replace(" ", "-"), len(rows), rows[:MOST]) for k, rows in groups.items()]
 
@@ -85,6 +91,22 @@ def _by_gain(scored: Scored) -> list[Column]:
     return [column(*kind, rows) for kind, rows in zip(kinds, (gained, lost, worst), strict=True)]
 
 
+def _preferred(
+    sample: Mapping[str, Any], evaluator: str, scores: Mapping[str, float], units: Mapping[str, str]
+) -> dict[str, str]:
+    """Variant → which answer of the pair it preferred, and by how much; nothing for a row that is no pair."""
+    found = {}
+    for variant, score in scores.items() if sample.get("rejected") is not None else ():
+        numbers = (sample.get("scores") or {})[variant]
+        key = next((f"{evaluator}.{name}" for name in MARGINS if f"{evaluator}.{name}" in numbers), "")
+        if key:
+            side = "chosen" if score == 1 else "rejected" if score == 0 else "neither"
+            unit = units.get(variant) or MARGINS[key.removeprefix(f"{evaluator}.")]
+            by = figure(abs(numbers[key]), 0 if float(numbers[key]).is_integer() else 2)
+            found[variant] = f"prefers {side}, by {by} {unit}".rstrip()
+    return found
+
+
 def _evaluators(samples: Sequence[Mapping[str, Any]]) -> list[str]:
     names = [k.split(".")[0] for s in samples[:1] for scores in (s.get("scores") or {}).values() for k in scores]
     return list(dict.fromkeys(names))
@@ -104,12 +126,13 @@ def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -
 
 
 def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:
-    answers = sample.get("answers") or {}
+    answers = {v: str(text) for v, text in (sample.get("answers") or {}).items()}
     return Shown(
         place=str(sample.get("place") or sample.get("id") or ""),
         prompt=_prompt(sample.get("prompt")),
         reference=str(sample.get("reference") or ""),
-        answers=[(v, str(answers.get(v, "")), right.get(v), words.get(v, "")) for v in in_order(words)],
+        rejected=sample.get("rejected"),
+        answers=[(v, answers.get(v), right.get(v), words.get(v, "")) for v in in_order(words)],
     )
 
 

@@ -228,7 +228,9 @@ def test_a_margin_of_rewards_is_not_compared_with_characters(tmp_path: Path) -> 
     loaded = Loaded(model("Llama", "ForSequenceClassification", labels=1), tokens())
     variants, _ = contenders(context.run, loaded, chosen, [], sets[0].rows, context)
     tuned = HeadLM("tuned", loaded, context)
-    found = tidy_rows(context.run, measure(context.run, variants | {"tuned": tuned}, sets, chosen, context))
+    measured = measure(context.run, variants | {"tuned": tuned}, sets, chosen, context)
+    assert next(samples(measured)).items() >= {"prompt": "p0", "reference": "four", "rejected": "nonono"}.items()
+    found = tidy_rows(context.run, measured)
     assert {(r["metric"], r["model"], r["versus"]) for r in found} == {
         ("reward_accuracy", "longer", ""), ("reward_accuracy", "tuned", ""), ("reward_accuracy", "tuned", "longer"),
         ("reward_margin", "tuned", ""),

@@ -162,6 +162,33 @@ def test_likelihoods_are_ordered_by_gain(tmp_path: Path) -> None:
     assert text.index("Gained most") < text.index("test.jsonl:3") < text.index("Lost most") < text.index("test.jsonl:2")
 
 
+def test_a_pair_shows_which_answer_was_preferred_and_nothing_generated(tmp_path: Path) -> None:
+    runs.whole(tmp_path)
+    metrics = runs.metrics()
+    metrics["verdict"]["primary"] |= {"evaluator": "reward_accuracy", "metric": "reward_accuracy"}
+    metrics["variants"]["longer"] = {"unit": "characters"}
+
+    def preferred(share: float, margin: float) -> dict[str, float]:
+        return {"reward_accuracy.reward_accuracy": share, "reward_accuracy.reward_margin": margin}
+
+    scores = {"longer": preferred(0, -13), "tuned": preferred(1, 0.061)}
+    pair = runs.sample(1, "target", 0, 0) | {"rejected": "Never.", "answers": {}, "scores": scores}
+    runs.write(tmp_path, {"metrics.json": metrics, "samples.jsonl": [pair]})
+    text = words(report(tmp_path))
+    assert 'chosen{"queue":"network","urgency":2} rejectedNever.' in text
+    assert "longerprefers rejected, by 13 characters tunedprefers chosen, by .06 " in text
+    assert "(empty)" not in text
+
+
+def test_what_generated_nothing_is_not_an_empty_answer(tmp_path: Path) -> None:
+    runs.whole(tmp_path)
+    line = runs.sample(1, "target", 1, 0)
+    runs.write(tmp_path, {"samples.jsonl": [line | {"answers": {}}]})
+    assert "baseright promptedright tunedwrong" in words(report(tmp_path))
+    runs.write(tmp_path, {"samples.jsonl": [line | {"answers": dict.fromkeys(line["answers"], "")}]})
+    assert "tuned(empty) wrong" in words(report(tmp_path))
+
+
 def test_long_texts_are_cut_aloud(tmp_path: Path) -> None:
     assert "more characters)" in words(report(runs.whole(tmp_path, "x" * 5000)))
 
