@@ -49,7 +49,7 @@ def serve(folder: Path, given: Mapping[str, Any]) -> None:
     train = encode(run, prepared.train, loaded.tokenizer, context)
     sets, _ = askable(run, prepared.held_out, loaded.tokenizer, context)
     watched = [row for held in sets if held.split == "validation" for row in held.rows]
-    validation = encode(run, watched, loaded.tokenizer, context) if watched else None
+    validation = encode(run, watched, loaded.tokenizer, context, "validation") if watched else None
     _say_ready()
     fit(
         run,

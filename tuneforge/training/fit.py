@@ -170,7 +170,7 @@ def _saved(run: Run, store: Checkpoints, context: Context, total: int) -> Saved 
                 f"the checkpoint was made by {before} process(es), here are {here.size}: the same batches and updates"
                 " follow, but random choices such as dropout are others"
             )
-        refuse_another(saved.state["origin"], run, saved.step)
+        refuse_another(saved.state["origin"], run, saved.step, context.folder)
         context.note(f"training goes on after step {saved.step} of {total}", step=saved.step)
     return saved
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import TuneForgeError
@@ -22,8 +23,8 @@ def origin(run: Run) -> dict[str, dict[str, Any]]:
     return found
 
 
-def refuse_another(saved: Mapping[str, Mapping[str, Any]], run: Run, step: int) -> None:
-    """TuneForgeError that names what differs between the checkpoint of `step` and this run."""
+def refuse_another(saved: Mapping[str, Mapping[str, Any]], run: Run, step: int, folder: Path) -> None:
+    """TuneForgeError that names what differs between the checkpoint of `step` in the run `folder` and this run."""
     mine, odd = origin(run), []
     for part, values in mine.items():
         if values.get("") != saved[part].get(""):
@@ -36,5 +37,5 @@ def refuse_another(saved: Mapping[str, Mapping[str, Any]], run: Run, step: int) 
         raise TuneForgeError(
             f"cannot resume: the checkpoint of step {step} was made with {', '.join(odd)}; what may change"
             " is the length of training, the devices and optimizer.learning_rate. For another config start a new run"
-            f" with: tuneforge --from {run.resume or 'RUN'}"
+            f" with: tuneforge --from {folder}"
         )

@@ -12,13 +12,15 @@ from tests.unit.training import small
 from tuneforge.adapter.full import Full
 from tuneforge.adapter.lora import Lora
 from tuneforge.evaluator.reward_accuracy import RewardAccuracy
-from tuneforge.rows import Row
+from tuneforge.rows import HeldOut, Row
 from tuneforge.settings import Run
 from tuneforge.strategy.cpo import Cpo, CpoLoss
 from tuneforge.strategy.dpo import Divergence, Dpo, PairLoss
 from tuneforge.strategy.kto import Kto, KtoLoss
 from tuneforge.strategy.reward import Reward
 from tuneforge.strategy.simpo import Simpo
+from tuneforge.training.text.encode import encode
+from tuneforge.training.text.held_out import watched
 
 PAIR = {"prompt": "Reset my VPN", "chosen": "Done.", "rejected": "No."}
 
@@ -88,6 +90,20 @@ def test_kto_splits_pairs_and_says_how_many_and_what_is_out_of_balance() -> None
     even = Noted()
     Kto(undesirable_weight=3.0).examples([*rows], even)  # type: ignore[arg-type]
     assert even.notes == []
+
+
+def test_what_kto_makes_of_pairs_is_said_of_each_set(tokenizer: Any, tmp_path: Path) -> None:
+    run = small.settings(Kto())
+    run.model = Limited()  # type: ignore[assignment]
+    context = small.context(run, tmp_path)
+    rows = [Row(columns=PAIR | {"prompt": f"Hello {i}"}, file="a", line=i) for i in range(3)]
+    held = [HeldOut("mine", "validation", "target", rows[:2])]
+    encode(run, rows, tokenizer, context)
+    watched(run, held, tokenizer, context)
+    assert [note["text"] for note in context.notes if "pairs became" in note["text"]] == [
+        "training: 3 preference pairs became 6 rows with a label",
+        "validation: 2 preference pairs became 4 rows with a label",
+    ]
 
 
 def test_kto_pairs_each_prompt_with_an_answer_to_another_that_fits(tokenizer: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import signal
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -370,7 +371,10 @@ def test_what_a_checkpoint_was_made_with_is_plain_for_every_component():
         if group in PARTS:
             run = small.settings(**{group: cls()})
             again = json.loads(json.dumps(origin(run)))
-            refuse_another(again, run, 1)
+            refuse_another(again, run, 1, Path("here"))
             assert again[group][""] == reference.split("/")[1]
             seen += 1
     assert seen > 30
+    run = small.settings(optimizer=AdamW())
+    with pytest.raises(TuneForgeError, match=r"made with optimizer=sgd \(now adamw\).* with: tuneforge --from here$"):
+        refuse_another(origin(small.settings(optimizer=Sgd())), run, 1, Path("here"))

@@ -86,14 +86,17 @@ def max_length(run: Run, config: Mapping[str, Any]) -> int:
     return asked
 
 
-def encode(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context) -> EncodedSet:
+def encode(
+    run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context, place: str = "training"
+) -> EncodedSet:
     """Every row encoded by the run's strategy, or rejected with a reason; none is truncated.
 
-    What was encoded before, by any run, is read from the cache.
+    `place` names the set in what the strategy says of making examples. What was encoded before, by any run, is read
+    from the cache.
     """
-    from tuneforge.training.text.token_cache import TokenCache, Watched
+    from tuneforge.training.text.token_cache import Placed, TokenCache, Watched
 
-    rows = run.strategy.examples(rows, context)
+    rows = run.strategy.examples(rows, cast("Context", Placed(context, place)))
     limit = max_length(run, run.model.config())
     cache, watched = TokenCache(run, rows, tokenizer, context, limit), Watched(context)
     found = cache.load()

@@ -30,7 +30,7 @@ def askable(
     rejected: dict[str, list[Rejected]] = {}
     for held in held_out:
         mine = [row for row in held.rows if strategy.takes(row.columns)]
-        odd = encode(run, mine, tokenizer, context).rejected
+        odd = encode(run, mine, tokenizer, context, f"{held.split}.{held.name}").rejected
         out = {id(one.row) for one in odd}
         kept.append(replace(held, rows=[row for row in held.rows if id(row) not in out]))
         if odd:
@@ -58,7 +58,7 @@ def watched(
     mine = [row for held in sets for row in held.rows if run.strategy.takes(row.columns)]
     if not mine:
         return None, {}
-    found = encode(run, mine, tokenizer, context)
+    found = encode(run, mine, tokenizer, context, "validation")
     rejected: dict[str, list[Rejected]] = {}
     for one in found.rejected:
         rejected.setdefault(places[_place(one.row)], []).append(one)

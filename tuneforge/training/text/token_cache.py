@@ -49,6 +49,20 @@ class Watched:
         return getattr(self._context, name)
 
 
+class Placed:
+    """A context whose notes begin with the set that they are about."""
+
+    def __init__(self, context: Context, place: str) -> None:
+        self._context, self._place = context, place
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def note(self, text: str, **numbers: float) -> None:
+        """Said of that set."""
+        self._context.note(f"{self._place}: {text}", **numbers)
+
+
 class TokenCache:
     """The place of one set of rows encoded by one strategy."""
 
