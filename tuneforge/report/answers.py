@@ -50,11 +50,15 @@ def columns(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], ro
     units = {v: facts["unit"] for v, facts in (metrics.get("variants") or {}).items() if facts.get("unit")}
     here = [s for s in samples if s.get("role") == role and s.get("split", "test") == "test"]
     for name in [*evaluators, *_evaluators(here)]:
-        known = {r["metric"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
+        known = {r["metric"]: r["higher_is_better"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
         scored = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
         if scored:
             shares = all(v in (0, 0.5, 1) for _, scores in scored for v in scores.values())
-            return _by_right(scored, name, units) if shares else _by_gain(scored)
+            if shares:
+                return _by_right(scored, name, units)
+            numbers = scored[0][0]["scores"]["tuned"]
+            metric = next((m for m in (name, *sorted(known)) if f"{name}.{m}" in numbers), "")
+            return _by_gain(scored, metric or "bits/byte", known.get(metric, False))
     return []
 
 
@@ -73,18 +77,19 @@ def _by_right(scored: Scored, evaluator: str, units: Mapping[str, str]) -> list[
     return [Column(k.capitalize(), k.replace(" ", "-"), len(rows), rows[:MOST]) for k, rows in groups.items()]
 
 
-def _by_gain(scored: Scored) -> list[Column]:
-    """Scores in bits per byte, lower is better."""
+def _by_gain(scored: Scored, unit: str, higher: bool) -> list[Column]:
+    """Scores of that name, and whether higher is better."""
+    sign = 1 if higher else -1
 
     def gain(item: tuple[Mapping[str, Any], dict[str, float]]) -> float:
-        return item[1][beaten(item[1])] - item[1]["tuned"]
+        return sign * (item[1]["tuned"] - item[1][beaten(item[1])])
 
     ordered = sorted(scored, key=gain)
     gained, lost = [i for i in ordered[::-1] if gain(i) > 0], [i for i in ordered if gain(i) < 0]
-    worst = sorted(scored, key=lambda i: -i[1]["tuned"])
+    worst = sorted(scored, key=lambda i: sign * i[1]["tuned"])
 
     def column(title: str, kind: str, rows: Scored) -> Column:
-        words = [{v: f"{x:.2f} bits/byte" for v, x in scores.items()} for _, scores in rows[:MOST]]
+        words = [{v: f"{figure(x)} {unit}" for v, x in scores.items()} for _, scores in rows[:MOST]]
         return Column(title, kind, len(rows), [_shown(s, w, {}) for (s, _), w in zip(rows, words, strict=False)])
 
     kinds = (("Gained most", "newly-right"), ("Lost most", "newly-wrong"), ("Hardest", "still-wrong"))

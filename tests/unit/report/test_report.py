@@ -162,6 +162,23 @@ def test_likelihoods_are_ordered_by_gain(tmp_path: Path) -> None:
     assert text.index("Gained most") < text.index("test.jsonl:3") < text.index("Lost most") < text.index("test.jsonl:2")
 
 
+def test_rewards_are_ordered_by_gain_too_and_higher_is_better(tmp_path: Path) -> None:
+    runs.whole(tmp_path)
+    metrics = runs.metrics()
+    metrics["verdict"]["primary"] |= {"evaluator": "judge", "metric": "reward"}
+    metrics["rows"].append(metrics["rows"][0] | {"evaluator": "judge", "metric": "reward", "higher_is_better": True})
+    lines = [
+        runs.sample(line, "target", 0, 0)
+        | {"scores": {v: {"judge.reward": x} for v, x in (("base", 1.5), ("tuned", y))}}
+        for line, y in ((1, 2.25), (2, -3.5))
+    ]
+    runs.write(tmp_path, {"metrics.json": metrics, "samples.jsonl": lines})
+    text = words(report(tmp_path))
+    assert text.index("Gained most") < text.index("test.jsonl:1") < text.index("Lost most") < text.index("test.jsonl:2")
+    assert "2.25 reward" in text
+    assert "bits/byte" not in text
+
+
 def test_a_pair_shows_which_answer_was_preferred_and_nothing_generated(tmp_path: Path) -> None:
     runs.whole(tmp_path)
     metrics = runs.metrics()
