@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.conftest import MARKED, make_llama
+from tests.unit.training import small
 from tuneforge import plugins
 from tuneforge.adapter.full import Full
 from tuneforge.adapter.lora import Lora
@@ -244,17 +244,6 @@ def calm(run: Run) -> None:
     run.optimizer = dataclasses.replace(run.optimizer, eps=1.0, learning_rate=0.1)  # type: ignore[call-arg]
 
 
-@cache
-def digest_of(values: tuple[bytes, ...]) -> str:
-    import hashlib
-
-    return hashlib.sha256(b"".join(values)).hexdigest()
-
-
-def weights(model: Any) -> str:
-    return digest_of(tuple(p.detach().contiguous().numpy().tobytes() for p in model.parameters() if p.requires_grad))
-
-
 @pytest.mark.parametrize("adapter", ["full", "lora"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_resumed_run_is_the_run(name: str, adapter: str, folders: dict[str, Path], tmp_path: Path) -> None:
@@ -271,4 +260,4 @@ def test_a_resumed_run_is_the_run(name: str, adapter: str, folders: dict[str, Pa
     at(3, tmp_path / "broken")
     resumed = at(6, tmp_path / "broken", resume=True)
     assert resumed.resumed_from == 3
-    assert weights(resumed.model) == weights(straight.model)
+    assert small.digest(resumed.model) == small.digest(straight.model)

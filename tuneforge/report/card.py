@@ -10,17 +10,10 @@ from typing import Any
 import yaml
 
 from tuneforge.evaluation.figures import with_interval
+from tuneforge.model.heads import CLASSES
 from tuneforge.report import files
 
 SHOWN = {"base": "base", "prompted": "best prompt", "tuned": "tuned"}
-LOADING = {
-    "causal_lm": "AutoModelForCausalLM",
-    "masked_lm": "AutoModelForMaskedLM",
-    "sequence_classification": "AutoModelForSequenceClassification",
-    "reward": "AutoModelForSequenceClassification",
-    "token_classification": "AutoModelForTokenClassification",
-    "embedding": "AutoModel",
-}
 
 
 def write_card(run_folder: Path, folder: Path, compared: str) -> None:
@@ -102,7 +95,7 @@ def _use(record: Mapping[str, Any], folder: Path) -> str:
     """Code that loads the folder, for a form that transformers loads."""
     if not (folder / "config.json").is_file():
         return "See the files of this folder."
-    auto = LOADING.get(str(record.get("head") or "causal_lm"), "AutoModel")
+    auto = CLASSES.get(str(record.get("head") or "causal_lm"), "AutoModel")
     lines = [f"from transformers import {auto}, AutoTokenizer", ""]
     lines += [
         f'{name} = {cls}.from_pretrained("FOLDER")' for name, cls in (("model", auto), ("tokenizer", "AutoTokenizer"))

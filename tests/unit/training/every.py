@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 import torch
 import transformers
-from safetensors.torch import save_file
 
 from tests.unit.training import bert, pair, small
 from tuneforge.components import Strategy
@@ -172,9 +171,7 @@ def main() -> None:
         if isinstance(fitted, str):
             said[name] = fitted
         elif rank == 0:
-            state = {k: v.detach().clone().contiguous() for k, v in fitted.model.state_dict().items()}
-            save_file(state, folder / f"{name}.safetensors")
-            said[name] = {"history": fitted.history, "steps": fitted.steps, "from": fitted.resumed_from}
+            said[name] = pair.leave(fitted, name, folder)
     (folder / f"said-{rank}.json").write_text(json.dumps(said))
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
@@ -95,6 +96,13 @@ class Stop(pl.Callback):
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def leave(fitted: Fitted, name: str, folder: Path) -> dict[str, Any]:
+    """Write the weights, and give what else the test compares."""
+    state = {k: v.detach().clone().contiguous() for k, v in fitted.model.state_dict().items()}
+    save_file(state, folder / f"{name}.safetensors")
+    return {"history": fitted.history, "steps": fitted.steps, "from": fitted.resumed_from}
+
+
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
     port, said = int(os.environ["MASTER_PORT"]), {}
@@ -109,9 +117,7 @@ def main() -> None:
         if isinstance(fitted, str):
             said[name] = fitted
         elif rank == 0:
-            state = {k: v.detach().clone().contiguous() for k, v in fitted.model.state_dict().items()}
-            save_file(state, folder / f"{name}.safetensors")
-            said[name] = {"history": fitted.history, "steps": fitted.steps, "from": fitted.resumed_from}
+            said[name] = leave(fitted, name, folder)
     (folder / f"said-{rank}.json").write_text(json.dumps(said))
 
 
