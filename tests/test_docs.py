@@ -95,7 +95,8 @@ def keys(cls: type, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
         if isinstance(made, type) and dataclasses.is_dataclass(made):
             yield from keys(made, f"{prefix}{item.name}.")
         elif item.name not in KINDS and item.name not in HELD_OUT_GROUPS:
-            yield f"{prefix}{item.name}", item.default, texts[item.name]
+            default = made() if callable(made) else item.default
+            yield f"{prefix}{item.name}", default, texts[item.name]
 
 
 def test_config_page_lists_every_key_with_default_and_text() -> None:

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("choices", "complaints", "refusals"),
     ("experiments",),
     ("composition", "saved", "context"),
-    (*KINDS, "training", "preparation", "evaluation", "report"),
+    (*KINDS, "training", "preparation", "audit", "evaluation", "report"),
     ("builtins",),
     ("terminal", "record", "announce", "ranks"),
     ("exporting", "saving"),

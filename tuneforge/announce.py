@@ -13,6 +13,7 @@ from tuneforge.terminal import heading, say, seconds, size
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tuneforge.audit.finding import Finding
     from tuneforge.evaluation.baseline import Choice
     from tuneforge.evaluation.verdict import Verdict
     from tuneforge.preparation.prepare import Prepared
@@ -35,6 +36,17 @@ def data(prepared: Prepared) -> None:
     style = "red" if rows else "yellow" if prompts else ""
     asked = f", {prompts} held-out prompts are asked in training with other answers" if prompts else ""
     say("leakage", f"{rows} held-out rows stand in the training data{asked}", style)
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """What the audit warns of, and what it looked at in vain."""
+    styles = {"warning": "yellow", "error": "red"}
+    for one in found:
+        if one.severity in styles:
+            say("audit", f"{one.check}: {one.text}", styles[one.severity])
+    quiet = [one.check for one in found if one.severity not in styles]
+    if quiet:
+        say("audit", f"nothing to mend: {', '.join(dict.fromkeys(quiet))}")
 
 
 def model(run: Run, loaded: Loaded) -> str:

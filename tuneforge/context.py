@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -51,6 +52,8 @@ class RunContext:
     notes: list[dict[str, Any]] = field(default_factory=list)
     whole: bool = False
     """A model that is loaded must bring all its weights: nobody will train new ones."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Counters that the report of the transform at hand shows."""
     _others: dict[tuple[str, str], Loaded] = field(default_factory=dict)
 
     @property

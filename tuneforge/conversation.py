@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 Message = Mapping[str, Any]
 
@@ -20,6 +20,45 @@ def conversation(columns: Mapping[str, Any]) -> list[Message] | None:
     if columns.get("prompt") is not None and columns.get("completion") is not None:
         return as_messages(columns["prompt"], "user") + as_messages(columns["completion"], "assistant")
     return None
+
+
+PLAIN = {"text": "", "prompt": "user", "completion": "assistant", "chosen": "assistant", "rejected": "assistant"}
+PLAIN |= {"anchor": "user", "positive": "assistant", "negative": "assistant"}
+"""Canonical column: who speaks in it where it is a plain text."""
+
+
+class Passage(NamedTuple):
+    """One text of a row."""
+
+    place: str
+    """Column, with the number of the message in it: `completion`, `messages[2]`."""
+    role: str
+    """system, user, assistant or tool; empty for a document."""
+    text: str
+
+
+def passages(columns: Mapping[str, Any]) -> Iterator[Passage]:
+    """Every text of a row in order: documents, prompts, answers, messages; not `tokens`, labels and tools."""
+    for name, value in columns.items():
+        if name in PLAIN and isinstance(value, str):
+            yield Passage(name, PLAIN[name], value)
+        elif (name in PLAIN or name == "messages") and isinstance(value, Sequence):
+            for number, message in enumerate(value):
+                yield Passage(f"{name}[{number}]", message["role"], message.get("content") or "")
+
+
+def rewritten(columns: Mapping[str, Any], change: Callable[[Passage], str]) -> dict[str, Any]:
+    """The same columns with every passage replaced by what `change` makes of it."""
+    made = dict(columns)
+    for name, value in columns.items():
+        if name in PLAIN and isinstance(value, str):
+            made[name] = change(Passage(name, PLAIN[name], value))
+        elif (name in PLAIN or name == "messages") and isinstance(value, Sequence):
+            made[name] = [
+                {**m, "content": change(Passage(f"{name}[{number}]", m["role"], m.get("content") or ""))}
+                for number, m in enumerate(value)
+            ]
+    return made
 
 
 def split(columns: Mapping[str, Any], column: str = "completion") -> tuple[list[Message], list[Message]] | None:

@@ -89,6 +89,8 @@ def _scalar(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, enum.Enum):
         return value.name
+    if isinstance(value, list):
+        return f"[{', '.join(map(_scalar, value))}]"
     return repr(value) if isinstance(value, str) and not value.isidentifier() else str(value)
 
 

@@ -89,6 +89,7 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         prepare.write(prepared, context.folder)
         announce.data(prepared)
         prepare.refuse(run, prepared)
+        audit(run, prepared, context)
         _same_data(run, context.folder, book, prepared)
     with book.stage("proof"):
         context.labels = run.strategy.labels(prepared.train)
@@ -107,6 +108,18 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         proofs.write(proof, train, context.folder)
         announce.proof(proof, train.rejected)
     return Ready(prepared, loaded, train, validation, proof)
+
+
+def audit(run: Run, prepared: Prepared, context: RunContext) -> None:
+    """What the rows are like; DataRefused where `audit.fail_on` says so."""
+    from tuneforge.audit import checks, outcome
+    from tuneforge.audit.subject import Subject
+
+    once = list({id(row): row for row in prepared.train}.values())
+    found = list(checks.findings(Subject(run, once, prepared.held_out, context)))
+    outcome.write(found, context.folder)
+    announce.findings(found)
+    outcome.refuse(found, run.audit.fail_on)
 
 
 def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -180,6 +181,11 @@ class Context(Protocol):
     @property
     def labels(self) -> Sequence[str]:
         """Class names, for strategies with labels."""
+        ...
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Counters that the report of the transform at hand shows, by name; empty when it begins."""
         ...
 
     def teacher(self, name: str) -> Teacher:

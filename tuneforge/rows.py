@@ -41,6 +41,8 @@ class Row:
     """Names of the transforms that touched the row, set by the core."""
     group: str = ""
     """Rows of one group are split and resampled together."""
+    task: str = ""
+    """Kind of task that an instruction sets, where a transform told it."""
 
     @property
     def place(self) -> str:

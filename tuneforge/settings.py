@@ -129,8 +129,12 @@ class Checkpoint:
 class Audit:
     """What is proved about the data before the first step."""
 
-    leakage: bool = True
-    """Refuse the run when a held-out row stands in the training data."""
+    fail_on: list[str] = field(default_factory=lambda: ["leakage"])
+    """Checks whose warnings and errors refuse the run (exit 3); error or warning: those of any check; []: none."""
+    skip: list[str] = field(default_factory=list)
+    """Checks that are not made."""
+    sample: int = 20000
+    """Rows that the costly checks look at, a seeded sample of larger sets; said where it binds."""
     preview: int = 20
     """Rows written to data/preview.jsonl with their mask."""
 

@@ -151,7 +151,7 @@ def test_a_planted_leak_is_refused(workplace: Path, capsys: pytest.CaptureFixtur
     assert "train.jsonl:8" in message
     assert read(workplace / "run" / "run.json")["status"] == "refused"
     assert (workplace / "run" / "report.html").is_file()
-    assert cli.main([*words, "audit.leakage=false", "output_dir=accepted"]) == 0
+    assert cli.main([*words, "audit.fail_on=[]", "output_dir=accepted"]) == 0
 
 
 def test_too_many_bad_rows_are_refused_and_few_are_quarantined(

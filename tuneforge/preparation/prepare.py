@@ -167,9 +167,9 @@ def _too_many(run: Run, prepared: Prepared) -> list[str]:
 
 def _leaking(run: Run, prepared: Prepared) -> list[str]:
     rows = [leak for leak in prepared.leaks if leak.kind == "row"]
-    if not rows or not run.audit.leakage:
+    if not rows or "leakage" not in run.audit.fail_on:
         return []
-    found = [f"{len(rows):,} held-out rows stand in the training data (audit.leakage=false accepts it):"]
+    found = [f"{len(rows):,} held-out rows stand in the training data (audit.fail_on=[] accepts it):"]
     found += [
         f"  {leak.split}.{leak.set} {leak.held_out_place} is in training at {leak.train_place}" for leak in rows[:SHOWN]
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tuneforge.components import Context, Transform
 from tuneforge.errors import PluginError
@@ -15,7 +16,19 @@ from tuneforge.rows import Rejected, Row, content_hash
 EXAMPLES = 5
 """Dropped rows that a report shows."""
 
+SHOWN = 160
+"""Characters around the first difference that an example shows."""
+
 Place = tuple[str, str, int | str]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row that came out with other columns: where it first differs."""
+
+    place: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,13 @@ class TransformReport:
     set: str = "train"
     """train, or the held-out set as `test.<key>`."""
     changed: int = 0
-    """Rows that came out with other columns, or are new."""
+    """Rows that came out with other columns."""
+    added: int = 0
+    """Rows that were not there before."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What the transform counted by itself: repairs, entities, languages, …"""
+    changes: list[Change] = field(default_factory=list)
+    """The first rows that changed, before and after."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +68,14 @@ class Transformed:
 def transform(key: str, component: Transform, rows: Sequence[Row], set_name: str, context: Context) -> Transformed:
     """Apply one transform. PluginError if a row is neither yielded nor rejected."""
     began = time.perf_counter()
+    context.counts.clear()
     out = list(component.apply(iter(rows), context))
     dropped = [item for item in out if isinstance(item, Rejected)]
     _nothing_lost(key, component, rows, out)
     kept = _with_history(key, rows, [item for item in out if isinstance(item, Row)])
+    before = {_place(row): row for row in rows}
+    touched = [row for row in kept if row.history and row.history[-1] == key]
+    changed = [row for row in touched if _place(row) in before]
     report = TransformReport(
         name=key,
         before=len(rows),
@@ -61,9 +84,21 @@ def transform(key: str, component: Transform, rows: Sequence[Row], set_name: str
         examples=[f"{d.row.place}: {d.reason}" for d in dropped[:EXAMPLES]],
         seconds=time.perf_counter() - began,
         set=set_name,
-        changed=sum(1 for row in kept if row.history and row.history[-1] == key),
+        changed=len(changed),
+        added=len(touched) - len(changed),
+        counts=dict(context.counts),
+        changes=[_change(before[_place(row)], row) for row in changed[:EXAMPLES]],
     )
     return Transformed(kept, dropped, report)
+
+
+def _change(before: Row, after: Row) -> Change:
+    """Both texts from a little before the first character in which they differ."""
+    texts = [json.dumps(dict(row.columns), ensure_ascii=False, default=str) for row in (before, after)]
+    same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+    start = max(0, same - SHOWN // 4)
+    shown = [("…" if start else "") + text[start : start + SHOWN] for text in texts]
+    return Change(after.place, *shown)
 
 
 def _place(row: Row) -> Place:
