@@ -29,11 +29,12 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, length."""
+    """exact_dedup, length, task_type."""
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.length import Length
+    from tuneforge.transform.task_type import TaskType
 
-    return [ExactDedup, Length]
+    return [ExactDedup, Length, TaskType]
 
 
 @hookimpl

@@ -50,6 +50,8 @@ class TransformReport:
     """Rows that came out with other columns."""
     added: int = 0
     """Rows that were not there before."""
+    labelled: int = 0
+    """Rows that came out with another kind of task."""
     counts: dict[str, int] = field(default_factory=dict)
     """What the transform counted by itself: repairs, entities, languages, …"""
     changes: list[Change] = field(default_factory=list)
@@ -86,6 +88,7 @@ def transform(key: str, component: Transform, rows: Sequence[Row], set_name: str
         set=set_name,
         changed=len(changed),
         added=len(touched) - len(changed),
+        labelled=sum(row.task != before[_place(row)].task for row in kept if _place(row) in before),
         counts=dict(context.counts),
         changes=[_change(before[_place(row)], row) for row in changed[:EXAMPLES]],
     )
