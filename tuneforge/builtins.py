@@ -29,12 +29,13 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, length, task_type."""
+    """exact_dedup, length, task_type, near_dedup."""
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.length import Length
+    from tuneforge.transform.near_dedup import NearDedup
     from tuneforge.transform.task_type import TaskType
 
-    return [ExactDedup, Length, TaskType]
+    return [ExactDedup, Length, TaskType, NearDedup]
 
 
 @hookimpl

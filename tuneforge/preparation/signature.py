@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from tuneforge.conversation import as_messages
 
 Message = Mapping[str, Any]
+
+_BARE = bytes(ord(chr(c).lower()) if c < 128 and chr(c).isalnum() else ord(" ") for c in range(256))
+_NO_WORD = r"[^\p{L}\p{M}\p{N}]+"
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
 
 
 class Turn(NamedTuple):
@@ -23,6 +29,22 @@ class Turn(NamedTuple):
 def folded(text: str) -> str:
     """Case folded, runs of whitespace as one space, none outside."""
     return " ".join(text.casefold().split())
+
+
+def bare(text: str) -> str:
+    """Letters and digits alone: NFKC, case folded, a space between words; punctuation and layout are gone.
+
+    A text that is UTF-8 misread as Windows-1252 is read rightly first. Signs of scripts that write no spaces between
+    words stand as words of their own.
+    """
+    if text.isascii():
+        return " ".join(text.encode().translate(_BARE).decode().split())
+    import regex
+
+    with suppress(UnicodeError):
+        text = text.encode("cp1252").decode()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(regex.sub(_UNSPACED, r" \g<0> ", regex.sub(_NO_WORD, " ", text)).split())
 
 
 def content(columns: Mapping[str, Any]) -> bytes:
