@@ -28,9 +28,10 @@ def data(prepared: Prepared) -> None:
     """Sources, transforms, leakage."""
     terminal.sources(prepared.sources)
     for report in prepared.transforms:
-        lost = report.before - report.after
-        reasons = ", ".join(f"{n} {reason}" for reason, n in report.reasons.items())
-        say("transform", f"{report.name}  {lost:,} of {report.before:,} rows dropped{f': {reasons}' if lost else ''}")
+        reasons = ", ".join(f"{n:,} {reason}" for reason, n in report.reasons.items())
+        did = f"{sum(report.reasons.values()):,} of {report.before:,} rows dropped{f': {reasons}' if reasons else ''}"
+        did += "".join(f", {n:,} {what}" for n, what in ((report.changed, "changed"), (report.added, "added")) if n)
+        say("transform", f"{report.name}  {did}")
     kinds = [leak.kind for leak in prepared.leaks]
     rows, prompts = kinds.count("row"), kinds.count("prompt")
     style = "red" if rows else "yellow" if prompts else ""

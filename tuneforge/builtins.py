@@ -29,13 +29,15 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, length, task_type, near_dedup."""
+    """exact_dedup, length, task_type, near_dedup, oversample, undersample."""
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.length import Length
     from tuneforge.transform.near_dedup import NearDedup
+    from tuneforge.transform.oversample import Oversample
     from tuneforge.transform.task_type import TaskType
+    from tuneforge.transform.undersample import Undersample
 
-    return [ExactDedup, Length, TaskType, NearDedup]
+    return [ExactDedup, Length, TaskType, NearDedup, Oversample, Undersample]
 
 
 @hookimpl

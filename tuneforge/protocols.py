@@ -62,6 +62,11 @@ class Step(Protocol):
         ...
 
     @property
+    def model(self) -> Module:
+        """The model in training, adapter included."""
+        ...
+
+    @property
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer."""
         ...

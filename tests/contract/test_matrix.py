@@ -15,6 +15,7 @@ import pytest
 from tests.unit.conftest import MARKED, make_llama
 from tests.unit.training import small
 from tuneforge import plugins
+from tuneforge.adapter.freeze import Freeze
 from tuneforge.adapter.full import Full
 from tuneforge.adapter.lora import Lora
 from tuneforge.components import Adapter, Strategy
@@ -261,3 +262,69 @@ def test_a_resumed_run_is_the_run(name: str, adapter: str, folders: dict[str, Pa
     resumed = at(6, tmp_path / "broken", resume=True)
     assert resumed.resumed_from == 3
     assert small.digest(resumed.model) == small.digest(straight.model)
+
+
+# ---------------------------------------------------------------- objectives that make up for rare classes
+
+BALANCING: dict[str, dict[str, Any]] = {
+    "balanced": {"class_weights": "balanced"},
+    "effective_number": {"class_weights": "effective_number", "beta": 0.9},
+    "focal": {"class_weights": "balanced", "focal_gamma": 2.0},
+    "smote": {"smote": "smote"},
+    "adasyn": {"smote": "adasyn"},
+}
+
+
+def balancing(name: str, method: str, folders: dict[str, Path], **more: Any) -> Run:
+    """A run on rows of uneven classes; for synthetic vectors the head alone trains."""
+    adapter = Freeze(train=["score"]) if "smote" in BALANCING[method] else Full()
+    run = run_of(STRATEGY[name](**BALANCING[method]), adapter, folders, batch__size=8, **more)
+    run.trainer.max_steps = more.get("trainer__max_steps", 3)
+    return run
+
+
+METHODS = [("classification", m) for m in BALANCING] + [("token_classification", "focal")]
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_balancing_does_not_depend_on_the_cut(
+    name: str, method: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setitem(COLUMNS, "label", uneven)
+    found = []
+    for micro in (8, 3, 1):
+        run = balancing(name, method, folders, batch__micro=micro, suffix="-still")
+        calm(run)
+        found.append(trained(run, tmp_path / str(micro)))
+    for other in found[1:]:
+        pairs = zip(found[0].model.parameters(), other.model.parameters(), strict=True)
+        assert max(float((a - b).detach().abs().max()) for a, b in pairs) < 1e-6
+        assert [line["loss"] for line in other.history] == pytest.approx([x["loss"] for x in found[0].history])
+        assert other.loss_tokens == found[0].loss_tokens
+    assert torch.isfinite(next(found[0].model.parameters())).all()
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS)
+def test_balancing_resumes_exactly(
+    name: str, method: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COLUMNS, "label", uneven)
+
+    def at(steps: int, folder: Path, resume: bool = False) -> Any:
+        run = balancing(name, method, folders, trainer__max_steps=steps)
+        run.trainer.max_epochs = None
+        run.resume = str(folder) if resume else None
+        return trained(run, folder)
+
+    straight = at(5, tmp_path / "straight")
+    at(2, tmp_path / "broken")
+    resumed = at(5, tmp_path / "broken", resume=True)
+    assert resumed.resumed_from == 2
+    assert small.digest(resumed.model) == small.digest(straight.model)
+
+
+def uneven(i: int) -> dict[str, Any]:
+    """Ten rows of one class, four of another, two of a third."""
+    return {"text": words(5 + i % 4, i), "label": "network" if i < 10 else "dog" if i < 14 else "park"}

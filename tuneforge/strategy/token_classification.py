@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,11 +14,20 @@ from tuneforge.conversation import offers
 from tuneforge.rows import Encoded, Loaded, Loss, Rejected, Row
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.nn import Module
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.rows import Batch
     from tuneforge.settings import Run
+
+
+class ClassWeights(StrEnum):
+    """How tokens of rare tags weigh more."""
+
+    none = "none"
+    balanced = "balanced"
+    effective_number = "effective_number"
 
 
 class Read(StrEnum):
@@ -47,8 +57,24 @@ class TokenClassification(Strategy):
     label_all_tokens: bool = False
     """Further tokens of a word are trained too; there the tag `B-X` becomes `I-X`."""
 
+    class_weights: ClassWeights = ClassWeights.none
+    """How tokens of rare tags weigh more: none, balanced (inversely to the tokens of the tag), or effective_number
+    (Cui et al. 2019). Scaled so that a token weighs 1 on average; a step is divided by its tokens."""
+    beta: float = 0.999
+    """For effective_number: 0 weighs all tags alike, towards 1 it becomes balanced."""
+    focal_gamma: float = 0.0
+    """Focal loss (Lin et al. 2017): a token's loss times (1 - probability of the truth)^gamma; 0 is cross-entropy."""
+
+    def __post_init__(self) -> None:
+        """The weights are known once the rows are."""
+        self._weights: Tensor | None = None
+
     def check(self, run: Run) -> Iterable[str]:
-        """Two ways of placing a tag at once."""
+        """Two ways of placing a tag at once; fields out of range."""
+        if not 0 <= self.beta < 1:
+            yield f"strategy.beta={self.beta} must be in [0, 1)"
+        if not 0 <= self.focal_gamma < float("inf"):
+            yield f"strategy.focal_gamma={self.focal_gamma} must be 0 or more"
         if self.read is Read.last and self.label_all_tokens:
             yield "strategy.read=last goes without strategy.label_all_tokens"
 
@@ -102,16 +128,25 @@ class TokenClassification(Strategy):
         tags = encoded.parts["tags"]
         return len(tags) - list(tags).count(IGNORED)
 
+    def begin(self, rows: Sequence[Encoded], step: Step) -> None:
+        """The weights of the tags, from the tokens that will train."""
+        from tuneforge.training.loss import balancing
+
+        found = Counter(tag for row in rows for tag in row.parts["tags"])
+        counts = [found[i] for i in range(len(step.context.labels))]
+        self._weights = balancing.weights(counts, self.class_weights, self.beta)
+
     def loss(self, model: Module, batch: Batch, step: Step) -> Loss:
         """Cross-entropy summed over the tokens with a tag; how many of them are right is logged."""
-        from torch.nn.functional import cross_entropy
+        from tuneforge.training.loss import balancing
 
         logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
         tags = batch["tags"]
         kept = tags != IGNORED
         logits, target = logits[kept], tags[kept]
         right = (logits.argmax(-1) == target).sum().float()
-        return Loss(cross_entropy(logits, target, reduction="sum"), kept.sum(), {"accuracy": right})
+        losses = balancing.one_class(logits, target, self._weights, self.focal_gamma)
+        return Loss(losses.sum(), kept.sum(), {"accuracy": right})
 
     def save(self, folder: Path, loaded: Loaded) -> None:
         """The tags beside an adapter, whose base model does not know them."""
