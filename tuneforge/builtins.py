@@ -29,15 +29,16 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, length, task_type, near_dedup, oversample, undersample."""
+    """exact_dedup, length, near_dedup, normalize, oversample, task_type, undersample."""
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.length import Length
     from tuneforge.transform.near_dedup import NearDedup
+    from tuneforge.transform.normalize import Normalize
     from tuneforge.transform.oversample import Oversample
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
-    return [ExactDedup, Length, TaskType, NearDedup, Oversample, Undersample]
+    return [ExactDedup, Length, NearDedup, Normalize, Oversample, TaskType, Undersample]
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""Rules that the cleaning transforms apply to one text."""
