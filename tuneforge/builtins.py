@@ -29,8 +29,9 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, length, near_dedup, normalize, oversample, task_type, undersample."""
+    """exact_dedup, incomplete, length, near_dedup, normalize, oversample, task_type, undersample."""
     from tuneforge.transform.exact_dedup import ExactDedup
+    from tuneforge.transform.incomplete import Incomplete
     from tuneforge.transform.length import Length
     from tuneforge.transform.near_dedup import NearDedup
     from tuneforge.transform.normalize import Normalize
@@ -38,7 +39,7 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
-    return [ExactDedup, Length, NearDedup, Normalize, Oversample, TaskType, Undersample]
+    return [ExactDedup, Incomplete, Length, NearDedup, Normalize, Oversample, TaskType, Undersample]
 
 
 @hookimpl
