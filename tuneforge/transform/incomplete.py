@@ -50,7 +50,7 @@ class Incomplete(Transform):
     """Texts that are nothing but one of `placeholders`: drop, fill with `filling`, or keep and count."""
     placeholders: list[str] = field(
         default_factory=lambda: [
-            "n/a", "nan", "null", "tbd", "todo", "fixme", "placeholder", "lorem ipsum", "no answer", "[no answer]",
+            "n/a", "nan", "tbd", "todo", "fixme", "placeholder", "lorem ipsum", "no answer", "[no answer]",
             "<no answer>", "[answer]", "<noinput>", "<nooutput>", "[deleted]", "[removed]", "[empty]", "-", "--",
             "...", "?",
         ]

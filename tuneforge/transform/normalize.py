@@ -28,7 +28,7 @@ class Case(StrEnum):
     """Case of letters."""
 
     keep = "keep"
-    lower = "lower"
+    lowercase = "lowercase"
 
 
 @dataclass(kw_only=True)
@@ -62,7 +62,7 @@ class Normalize(Transform):
     punctuation: bool = True
     """`-` for short dashes, `--` for long ones, `...` for the ellipsis; not in code, Chinese and Japanese."""
     case: Case = Case.keep
-    """keep, or lower: lower case outside of code."""
+    """keep, or lowercase: lower case outside of code."""
     numbers: bool = False
     """Take the commas out of `1,234,567`, outside of code."""
     dates: bool = False
@@ -89,7 +89,7 @@ class Normalize(Transform):
             (self.punctuation, "punctuation", repairs.punctuation),
             (self.white_space, "white space", repairs.white_space),
             (self.strip, "outer white space", str.strip),
-            (self.case is Case.lower, "case", repairs.lower),
+            (self.case is Case.lowercase, "case", repairs.lower),
             (self.dates, "dates", lambda text: repairs.outside(repairs.CODE, dates.iso, text)),
             (self.numbers, "numbers", repairs.thousands),
         ]
