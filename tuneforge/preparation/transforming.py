@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from tuneforge.components import Context, Transform
@@ -67,32 +67,97 @@ class Transformed:
     report: TransformReport
 
 
-def transform(key: str, component: Transform, rows: Sequence[Row], set_name: str, context: Context) -> Transformed:
-    """Apply one transform. PluginError if a row is neither yielded nor rejected."""
+def transform(key: str, component: Transform, rows: Iterable[Row], set_name: str, context: Context) -> Transformed:
+    """Apply one transform, in one pass. PluginError if a row is neither yielded nor rejected."""
     began = time.perf_counter()
     context.counts.clear()
-    out = list(component.apply(iter(rows), context))
-    dropped = [item for item in out if isinstance(item, Rejected)]
-    _nothing_lost(key, component, rows, out)
-    kept = _with_history(key, rows, [item for item in out if isinstance(item, Row)])
-    before = {_place(row): row for row in rows}
-    touched = [row for row in kept if row.history and row.history[-1] == key]
-    changed = [row for row in touched if _place(row) in before]
-    report = TransformReport(
-        name=key,
-        before=len(rows),
-        after=len(kept),
-        reasons=dict(Counter(kind_of(d.reason) for d in dropped).most_common()),
-        examples=[f"{d.row.place}: {d.reason}" for d in dropped[:EXAMPLES]],
-        seconds=time.perf_counter() - began,
-        set=set_name,
-        changed=len(changed),
-        added=len(touched) - len(changed),
-        labelled=sum(row.task != before[_place(row)].task for row in kept if _place(row) in before),
-        counts=dict(context.counts),
-        changes=[_change(before[_place(row)], row) for row in changed[:EXAMPLES]],
-    )
-    return Transformed(kept, dropped, report)
+    ledger = Ledger(key, rows)
+    for item in component.apply(ledger.given(), context):
+        ledger.take(item)
+    ledger.prove(component)
+    return Transformed(ledger.kept, ledger.dropped, ledger.report(set_name, began, context))
+
+
+class Ledger:
+    """Holds what a transform yields against what it was given; only rows not yet answered for are held to compare."""
+
+    def __init__(self, key: str, rows: Iterable[Row]) -> None:
+        self.key = key
+        self.kept: list[Row] = []
+        self.dropped: list[Rejected] = []
+        self.changes: list[Change] = []
+        self.before = self.changed = self.added = self.labelled = 0
+        self._rows = iter(rows)
+        self._open: dict[Place, list[Row]] = {}
+
+    def given(self) -> Iterator[Row]:
+        """The rows, each noted as it is handed out."""
+        for row in self._rows:
+            self.before += 1
+            self._open.setdefault(_place(row), []).append(row)
+            yield row
+
+    def take(self, item: Row | Rejected) -> None:
+        """A row that came out: dropped, as it was, changed, or new. A copy of a row is new, and has no new history."""
+        if isinstance(item, Rejected):
+            self._original(item.row)
+            self.dropped.append(item)
+            return
+        before = self._original(item)
+        if before is None:
+            self.added += 1
+            same = item.id == content_hash(item.columns)
+        else:
+            same = before is item or before.columns == item.columns
+            self.labelled += before.task != item.task
+        if not same:
+            item = replace(item, history=(*item.history, self.key), id=content_hash(item.columns))
+            if before is not None:
+                self.changed += 1
+                if len(self.changes) < EXAMPLES:
+                    self.changes.append(_change(before, item))
+        self.kept.append(item)
+
+    def _original(self, row: Row) -> Row | None:
+        """The row that it was, now answered for; None where no open row stood there. `12#3` is a piece of row 12."""
+        source, file, line = _place(row)
+        whole = str(line).rpartition("#")[0]
+        for at in (line, *([whole, int(whole)] if whole.isdecimal() else [whole] if whole else [])):
+            if found := self._open.get((source, file, at)):
+                at_hand = next((i for i, one in enumerate(found) if one is row), 0)
+                original = found.pop(at_hand)
+                if not found:
+                    del self._open[source, file, at]
+                return original
+        return None
+
+    def prove(self, component: Transform) -> None:
+        """PluginError for a row that was given, or could have been taken, and did not come out."""
+        for _ in self.given():
+            pass
+        lost = [row for rows in self._open.values() for row in rows]
+        if lost:
+            raise PluginError(
+                f"transform.{self.key} ({type(component).__module__}.{type(component).__name__}) lost {len(lost):,} "
+                f"rows silently, the first is {lost[0].place}. A transform yields every row, or Rejected with a reason"
+            )
+
+    def report(self, set_name: str, began: float, context: Context) -> TransformReport:
+        """The figures, with the first examples."""
+        return TransformReport(
+            name=self.key,
+            before=self.before,
+            after=len(self.kept),
+            reasons=dict(Counter(kind_of(d.reason) for d in self.dropped).most_common()),
+            examples=[f"{d.row.place}: {d.reason}" for d in self.dropped[:EXAMPLES]],
+            seconds=time.perf_counter() - began,
+            set=set_name,
+            changed=self.changed,
+            added=self.added,
+            labelled=self.labelled,
+            counts=dict(context.counts),
+            changes=self.changes,
+        )
 
 
 def _change(before: Row, after: Row) -> Change:
@@ -106,27 +171,3 @@ def _change(before: Row, after: Row) -> Change:
 
 def _place(row: Row) -> Place:
     return row.source, row.file, row.line
-
-
-def _nothing_lost(key: str, component: Transform, rows: Sequence[Row], out: Sequence[Row | Rejected]) -> None:
-    lost = Counter(map(_place, rows))
-    lost.subtract(_place(item.row if isinstance(item, Rejected) else item) for item in out)
-    places = [place for place, count in lost.items() if count > 0]
-    if places:
-        source, file, line = places[0]
-        raise PluginError(
-            f"transform.{key} ({type(component).__module__}.{type(component).__name__}) lost {len(places):,} rows "
-            f"silently, the first is {file or source}:{line}. A transform yields every row, or Rejected with a reason"
-        )
-
-
-def _with_history(key: str, rows: Sequence[Row], kept: Sequence[Row]) -> list[Row]:
-    """Rows that changed or are new bear the transform in their history, and a new content hash."""
-    untouched = {id(row) for row in rows}
-    before = {_place(row): row.columns for row in rows}
-    made = []
-    for row in kept:
-        if id(row) not in untouched and before.get(_place(row)) != row.columns:
-            row = replace(row, history=(*row.history, key), id=content_hash(row.columns))
-        made.append(row)
-    return made

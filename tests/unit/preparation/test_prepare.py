@@ -207,7 +207,14 @@ def test_transforms_report_and_leave_history(jsonl: Any, prepared: Any) -> None:
     assert found.train[0].id == content_hash(found.train[0].columns)
     assert found.held_out[0].rows[0].columns["completion"] == "A9"
     first, second, third = found.transforms
-    assert (first.name, first.set, first.before, first.after, first.changed) == ("loud", "train", 3, 4, 3)
+    assert (first.name, first.set, first.before, first.after, first.changed, first.added) == (
+        "loud",
+        "train",
+        3,
+        4,
+        2,
+        1,
+    )
     assert (second.name, second.set, second.before, second.after) == ("loud", "test.t", 1, 1)
     assert (third.name, third.set, third.before, third.after, third.changed) == ("dedup", "train", 4, 4, 0)
 

@@ -145,7 +145,10 @@ def test_ambiguous_dates_are_counted() -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_real_rows_are_normal_after_once(name: str, shared: Path) -> None:
     rows = real_rows(shared, name)[:1500]
-    for options in ({}, {"unicode": Unicode.nfkc, "case": Case.lowercase, "numbers": True, "dates": True, "strip": True}):
+    for options in (
+        {},
+        {"unicode": Unicode.nfkc, "case": Case.lowercase, "numbers": True, "dates": True, "strip": True},
+    ):
         context = SimpleNamespace(counts=Counter())
         once = list(Normalize(**options).apply(rows, context))  # type: ignore[arg-type]
         assert [row.line for row in once if isinstance(row, Row)] == [row.line for row in rows]
