@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tuneforge.evaluation.baseline import Choice
     from tuneforge.evaluation.verdict import Verdict
     from tuneforge.preparation.prepare import Prepared
+    from tuneforge.preparation.transforming import TransformReport
     from tuneforge.rows import Loaded, Rejected
     from tuneforge.training.fit import Fitted
     from tuneforge.training.proof import Proof
@@ -27,16 +28,36 @@ STYLES = {"better": "bold green", "not proven": "bold yellow", "worse": "bold re
 def data(prepared: Prepared) -> None:
     """Sources, transforms, leakage."""
     terminal.sources(prepared.sources)
-    for report in prepared.transforms:
-        reasons = ", ".join(f"{n:,} {reason}" for reason, n in report.reasons.items())
-        did = f"{sum(report.reasons.values()):,} of {report.before:,} rows dropped{f': {reasons}' if reasons else ''}"
-        did += "".join(f", {n:,} {what}" for n, what in ((report.changed, "changed"), (report.added, "added")) if n)
-        say("transform", f"{report.name}  {did}")
+    transforms(prepared.transforms)
     kinds = [leak.kind for leak in prepared.leaks]
     rows, prompts = kinds.count("row"), kinds.count("prompt")
     style = "red" if rows else "yellow" if prompts else ""
     asked = f", {prompts} held-out prompts are asked in training with other answers" if prompts else ""
     say("leakage", f"{rows} held-out rows stand in the training data{asked}", style)
+
+
+def transforms(reports: Sequence[TransformReport]) -> None:
+    """One line for each that dropped, changed, added or counted something; one for all others."""
+    for report in reports:
+        if not report.idle:
+            say("transform", f"{_transform(report)}  {report.before:,} rows: {_done(report)}  {report.seconds:.1f} s")
+    idle = [_transform(report) for report in reports if report.idle]
+    if idle:
+        say("transform", f"nothing to do for {', '.join(idle)}")
+
+
+def _transform(report: TransformReport) -> str:
+    return report.name if report.set == "train" else f"{report.name} on {report.set}"
+
+
+def _done(report: TransformReport) -> str:
+    """`14 dropped (14 duplicate), 200 changed; quotes 69, white space 153`."""
+    reasons = ", ".join(f"{n:,} {reason}" for reason, n in report.reasons.items())
+    done = {"changed": report.changed, "added": report.added, "labelled": report.labelled}
+    parts = [f"{sum(report.reasons.values()):,} dropped ({reasons})"] if reasons else []
+    parts += [f"{n:,} {what}" for what, n in done.items() if n]
+    counted = ", ".join(f"{what} {n:,}" for what, n in report.counts.items())
+    return "; ".join(filter(None, (", ".join(parts), counted)))
 
 
 def findings(found: Sequence[Finding]) -> None:

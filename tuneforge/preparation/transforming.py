@@ -56,6 +56,13 @@ class TransformReport:
     """What the transform counted by itself: repairs, entities, languages, …"""
     changes: list[Change] = field(default_factory=list)
     """The first rows that changed, before and after."""
+    excerpts: list[str] = field(default_factory=list)
+    """How the rows of `examples` begin."""
+
+    @property
+    def idle(self) -> bool:
+        """Nothing happened, and nothing was counted."""
+        return not any((self.reasons, self.changed, self.added, self.labelled, self.counts))
 
 
 @dataclass(frozen=True)
@@ -157,16 +164,21 @@ class Ledger:
             labelled=self.labelled,
             counts=dict(context.counts),
             changes=self.changes,
+            excerpts=[_text(d.row)[:SHOWN] for d in self.dropped[:EXAMPLES]],
         )
 
 
 def _change(before: Row, after: Row) -> Change:
     """Both texts from a little before the first character in which they differ."""
-    texts = [json.dumps(dict(row.columns), ensure_ascii=False, default=str) for row in (before, after)]
+    texts = [_text(before), _text(after)]
     same = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
     start = max(0, same - SHOWN // 4)
     shown = [("…" if start else "") + text[start : start + SHOWN] for text in texts]
     return Change(after.place, *shown)
+
+
+def _text(row: Row) -> str:
+    return json.dumps(dict(row.columns), ensure_ascii=False, default=str)
 
 
 def _place(row: Row) -> Place:

@@ -91,6 +91,13 @@ def whole(folder: Path, text: str = "Reset my VPN") -> Path:
     entry = {"place": "train.jsonl:1", "part": "", "tokens": 40, "loss_tokens": 12, "text": text, "stretches": view}
     source = {"key": "train", "split": "train", "file": "train.jsonl", "format": "json, alpaca columns", "read": 4812,
               "kept": 4799, "used": 4799, "role": "target", "reasons": {"empty output": 9, text[:60]: 4}}  # fmt: skip
+    cleaned = {
+        "name": "normalize", "set": "train", "before": 4799, "after": 4790, "reasons": {f"odd {text[:60]}": 9},
+        "examples": [f"train.jsonl:3: odd: {text}"], "excerpts": [text], "seconds": 0.31, "changed": 12, "added": 1,
+        "counts": {f"quotes {text[:60]}": 7},
+        "changes": [{"place": "train.jsonl:5", "before": text, "after": "x"}],
+    }  # fmt: skip
+    idle = {"name": "dedup", "set": "test.t", "before": 5, "after": 5, "reasons": {}, "examples": [], "seconds": 0.0}
     return write(
         folder,
         {
@@ -106,7 +113,7 @@ def whole(folder: Path, text: str = "Reset my VPN") -> Path:
                 "peak_memory_bytes": 9.1 * 2**30, "plugins": ["tuneforge 0.1.0"], "git": None,
             },
             "metrics.json": metrics(),
-            "data/audit.json": {"sources": [source], "transforms": [], "leaks": [], "proof": proof},
+            "data/audit.json": {"sources": [source], "transforms": [cleaned, idle], "leaks": [], "proof": proof},
             "data/preview.jsonl": [entry] * 5,
             "data/quarantine.jsonl": [{"file": "train.jsonl", "line": 7, "reason": f"empty output {text}"}],
             "samples.jsonl": [

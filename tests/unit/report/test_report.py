@@ -12,6 +12,8 @@ import pytest
 from rich.console import Console
 
 from tests.unit.report import runs
+from tuneforge import announce
+from tuneforge.preparation.transforming import TransformReport
 from tuneforge.report import charts, curves
 from tuneforge.report.files import read
 from tuneforge.report.html import write_report
@@ -88,6 +90,31 @@ def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
     assert "https:" not in html
     assert "url(" not in html
     assert "default-src 'none'" in html
+
+
+def test_transforms_open_to_what_they_did(tmp_path: Path) -> None:
+    page = report(runs.whole(tmp_path, runs.NASTY))
+    shown = words(page)
+    assert "train.jsonl:3: odd: <script>alert(1)</script>" in shown
+    assert "4,799 rows, 4,790 after; 9 dropped (9 odd <script>" in shown
+    assert "12 changed, 1 added; 0.3 s" in shown
+    assert "before<script>alert(1)</script> ]]> &amp;" in shown
+    assert "test.t: 5 rows, 5 after; 0 dropped, 0 changed" in shown
+    assert "It found nothing to do." in shown
+
+
+def test_transforms_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    did = TransformReport(
+        name="normalize", before=999, after=997, reasons={"empty": 2}, examples=[], seconds=0.14, changed=200,
+        counts={"white space": 153, "odd \x1b[31m [bold]": 1},
+    )  # fmt: skip
+    idle = TransformReport(name="dedup", before=5, after=5, reasons={}, examples=[], seconds=0.0, set="test.t")
+    announce.transforms([did, idle])
+    assert capsys.readouterr().out.splitlines() == [
+        "  transform  normalize  999 rows: 2 dropped (2 empty), 200 changed;"
+        " white space 153, odd \\x1b[31m [bold] 1  0.1 s",
+        "  transform  nothing to do for dedup on test.t",
+    ]
 
 
 def test_text_from_data_stays_text(tmp_path: Path) -> None:
