@@ -105,7 +105,7 @@ class Ledger:
             yield row
 
     def take(self, item: Row | Rejected) -> None:
-        """A row that came out: dropped, as it was, changed, or new. A copy of a row is new, and has no new history."""
+        """A row that came out: dropped, as it was, changed, or new."""
         if isinstance(item, Rejected):
             self._original(item.row)
             self.dropped.append(item)
@@ -113,17 +113,18 @@ class Ledger:
         before = self._original(item)
         if before is None:
             self.added += 1
-            same = item.id == content_hash(item.columns)
-        else:
-            same = before is item or before.columns == item.columns
-            self.labelled += before.task != item.task
-        if not same:
-            item = replace(item, history=(*item.history, self.key), id=content_hash(item.columns))
-            if before is not None:
-                self.changed += 1
-                if len(self.changes) < EXAMPLES:
-                    self.changes.append(_change(before, item))
+            self.kept.append(self._touched(item))
+            return
+        self.labelled += before.task != item.task
+        if before is not item and before.columns != item.columns:
+            item = self._touched(item)
+            self.changed += 1
+            if len(self.changes) < EXAMPLES:
+                self.changes.append(_change(before, item))
         self.kept.append(item)
+
+    def _touched(self, row: Row) -> Row:
+        return replace(row, history=(*row.history, self.key), id=content_hash(row.columns))
 
     def _original(self, row: Row) -> Row | None:
         """The row that it was, now answered for; None where no open row stood there. `12#3` is a piece of row 12."""

@@ -62,10 +62,12 @@ def test_a_key_with_a_hash_is_a_row_of_its_own(go: Any) -> None:
     assert found.report.changed == found.report.added == 0
 
 
-def test_copies_are_new_rows_without_a_history(go: Any) -> None:
+def test_copies_are_new_rows(go: Any) -> None:
     given = rows(2)
     found = go(given, lambda rows: (row for row in rows for _ in range(3)))
-    assert found.rows == [given[0]] * 3 + [given[1]] * 3
+    assert [row.columns for row in found.rows] == [given[0].columns] * 3 + [given[1].columns] * 3
+    assert [row.history for row in found.rows] == [(), ("t",), ("t",)] * 2
+    assert found.rows[0] is given[0]
     assert (found.report.changed, found.report.added) == (0, 4)
 
 
