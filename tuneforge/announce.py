@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneforge import terminal
+from tuneforge.preparation import mixture as mixing
 from tuneforge.settings import Run
 from tuneforge.terminal import heading, say, seconds, size
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tuneforge.audit.finding import Finding
     from tuneforge.evaluation.baseline import Choice
     from tuneforge.evaluation.verdict import Verdict
+    from tuneforge.preparation.mixture import Part
     from tuneforge.preparation.prepare import Prepared
     from tuneforge.preparation.transforming import TransformReport
     from tuneforge.rows import Loaded, Rejected
@@ -29,6 +31,8 @@ def data(prepared: Prepared) -> None:
     """Sources, transforms, leakage."""
     terminal.sources(prepared.sources)
     transforms(prepared.transforms)
+    if mixed := mixing.said(prepared.mixture):
+        say("mixture", f"{mixed}; {len(prepared.train):,} rows per epoch")
     kinds = [leak.kind for leak in prepared.leaks]
     rows, prompts = kinds.count("row"), kinds.count("prompt")
     style = "red" if rows else "yellow" if prompts else ""
@@ -58,6 +62,13 @@ def _done(report: TransformReport) -> str:
     parts += [f"{n:,} {what}" for what, n in done.items() if n]
     counted = ", ".join(f"{what} {n:,}" for what, n in report.counts.items())
     return "; ".join(filter(None, (", ".join(parts), counted)))
+
+
+def mixture(found: Sequence[Part], unit: str) -> None:
+    """What each source brings into the loss, and how often its rows are seen in the whole run."""
+    if mixing.said(found):
+        of = ", ".join(f"{p.source} {p.loss_share:.1%}, {p.passes:.3g} passes" for p in found)
+        say("mixture", f"share of the loss's {unit} and passes in the whole run: {of}")
 
 
 def findings(found: Sequence[Finding]) -> None:

@@ -76,6 +76,10 @@ class DataSource(Component):
     """Split to read, where the source has several."""
     weight: float = 1.0
     """How often the rows are seen per epoch, in training data: 0.1 is a seeded tenth, 2 is twice."""
+    epochs: float | None = None
+    """Passes over the training rows in the whole run: any number with trainer.max_epochs=1, else a multiple of it."""
+    proportion: float | None = None
+    """Share of the training rows that the source makes up: 0.05 for one row in twenty; null: by its size or weight."""
     limit: int | None = None
     """Read at most this many rows."""
     format: Format = Format.auto

@@ -79,8 +79,9 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
 
 def prove(run: Run, context: RunContext, book: Record) -> Ready:
     """Everything before the first step; DataRefused where the data does not deserve one."""
-    from tuneforge.preparation import encoded, prepare
+    from tuneforge.preparation import encoded, mixture, prepare
     from tuneforge.training import proof as proofs
+    from tuneforge.training.optimise import planned_steps
     from tuneforge.training.text.encode import encode
     from tuneforge.training.text.held_out import askable, watched
 
@@ -107,6 +108,10 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         proof = proofs.prove(run, loaded, train, context)
         proofs.write(proof, train, context.folder)
         announce.proof(proof, train.rejected)
+        epochs = proof.steps / planned_steps(run, proof.units)[0]
+        mixed = mixture.encoded(prepared.mixture, train.by_source, epochs)
+        prepare.write_mixture(mixed, context.folder)
+        announce.mixture(mixed, proof.unit)
     return Ready(prepared, loaded, train, validation, proof)
 
 
@@ -115,8 +120,7 @@ def audit(run: Run, prepared: Prepared, context: RunContext) -> None:
     from tuneforge.audit import checks, outcome
     from tuneforge.audit.subject import Subject
 
-    once = list({id(row): row for row in prepared.train}.values())
-    found = list(checks.findings(Subject(run, once, prepared.held_out, context)))
+    found = list(checks.findings(Subject(run, prepared.train.distinct, prepared.held_out, context)))
     outcome.write(found, context.folder)
     announce.findings(found)
     outcome.refuse(found, run.audit.fail_on)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tuneforge.components import Adapter, Strategy
+from tuneforge.components import Adapter, DataSource, Strategy
 from tuneforge.errors import nearest
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 
+TINY = 1e-9
+"""Share of an epoch that is nothing but rounding."""
 NO_FLOAT16 = "a CPU does not compute in float16; use bf16-mixed or 32-true"
 SHARED_PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 """What Lightning offers for a model that is shared out."""
@@ -26,16 +29,11 @@ def problems(run: Run) -> Iterator[str]:
     for key, source in run.data.items():
         if source.role != "target":
             yield f"data.{key}.role={source.role}: a role belongs to validation and test sets, not to training data"
-        if source.weight <= 0:
-            yield f"data.{key}.weight={source.weight}: must be above 0; remove the source with '~data.{key}'"
         if source.name == "share":
             yield f"data.{key}: share cuts a held-out set from the training data; it belongs to validation or test"
-    for split, sets in (("validation", run.validation), ("test", run.test)):
-        for key, source in sets.items():
-            if source.weight != 1:
-                yield f"{split}.{key}.weight={source.weight}: a weight belongs to training data, not to a {split} set"
     if not run.data and not run.synthetic:
         yield "data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk"
+    yield from mixture_problems(run)
     yield from _batch_problems(run)
     yield from _optimisation_problems(run)
     yield from _device_problems(run)
@@ -135,3 +133,68 @@ def _evaluation_problems(run: Run) -> Iterator[str]:
     if run.gate.metric and run.gate.metric.split(".")[0] not in chosen:
         name = run.gate.metric.split(".")[0]
         yield f"gate.metric={run.gate.metric}: no evaluator '{name}' ({', '.join(chosen)}).{nearest(name, chosen)}"
+
+
+def mixture_problems(run: Run) -> Iterator[str]:
+    """What the mixture of the training sources contradicts."""
+    mixed = run.mixture
+    if not (math.isfinite(mixed.temperature) and mixed.temperature >= 1):
+        yield f"mixture.temperature={mixed.temperature}: must be 1 (by size) or more; larger is more even"
+    if mixed.max_repeats is not None and mixed.max_repeats < 1:
+        yield f"mixture.max_repeats={mixed.max_repeats}: must be 1 or more, or null"
+    if not 0 < mixed.fraction <= 1:
+        yield f"mixture.fraction={mixed.fraction}: must be above 0, and 1 at most"
+    for key, source in run.data.items():
+        yield from _of_source(run, f"data.{key}", key, source)
+    yield from _proportions(run)
+    for split, sets in (("validation", run.validation), ("test", run.test)):
+        for key, source in sets.items():
+            for said in asked(source):
+                what = said.split("=")[0]
+                yield f"{split}.{key}.{said}: {what} belongs to training data, not to a {split} set"
+
+
+def _of_source(run: Run, place: str, key: str, source: DataSource) -> Iterator[str]:
+    for name in ("weight", "epochs", "proportion"):
+        value = getattr(source, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            yield f"{place}.{name}={value}: must be above 0; remove the source with '~data.{key}'"
+            return
+    said = asked(source)
+    if len(said) > 1:
+        yield f"{place}: {' and '.join(said)} contradict each other; keep one"
+    if source.proportion is not None and source.proportion > 1:
+        yield f"{place}.proportion={source.proportion:g}: is a share of the training rows, at most 1"
+    if source.epochs is not None:
+        yield from _passes(run, f"{place}.epochs={source.epochs:g}", source.epochs)
+
+
+def _passes(run: Run, said: str, epochs: float) -> Iterator[str]:
+    """In every epoch the same rows are seen, so passes that do not divide would show some rows only."""
+    over = run.trainer.max_epochs
+    if over is None:
+        yield f"{said}: trainer.max_epochs=null leaves open how many passes there are; set it, or use proportion"
+    elif over > 1 and epochs % over:
+        yield (
+            f"{said}: cannot be shared out evenly over trainer.max_epochs={over}; set trainer.max_epochs=1, where every"
+            f" source is seen as often as its epochs say, or a multiple of {over}"
+        )
+
+
+def _proportions(run: Run) -> Iterator[str]:
+    shares = {f"data.{key}": s.proportion for key, s in run.data.items() if s.proportion is not None}
+    total, others = math.fsum(shares.values()), len(run.data) + len(run.synthetic) - len(shares)
+    if not shares or any(not 0 < share <= 1 for share in shares.values()):
+        return
+    listed = ", ".join(f"{name}.proportion={share:g}" for name, share in shares.items())
+    if others and total > 1 - TINY:
+        yield f"{listed}: nothing is left for the other sources; proportions must add up to less than 1"
+    elif not others and not math.isclose(total, 1, abs_tol=1e-6):
+        yield f"{listed}: add up to {total:g} and there is no other source; leave one out to let it take the rest"
+
+
+def asked(source: DataSource) -> list[str]:
+    """What a source says of its own place in the mixture: `weight=0.1`; nothing, or one where the config is sound."""
+    found = [f"weight={source.weight:g}"] if source.weight != 1 else []
+    found += [f"epochs={source.epochs:g}"] if source.epochs is not None else []
+    return found + ([f"proportion={source.proportion:g}"] if source.proportion is not None else [])

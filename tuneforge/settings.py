@@ -116,6 +116,18 @@ class EarlyStopping:
 
 
 @dataclass(kw_only=True)
+class Mixture:
+    """How the training sources are mixed, beside what each says of its own weight, epochs or proportion."""
+
+    temperature: float = 1.0
+    """Sources that say nothing of their own share by size^(1/temperature), the largest once; 1: by size."""
+    max_repeats: int | None = None
+    """No row is seen more often per epoch, whatever its source asks for; what this cuts is said. null: no limit."""
+    fraction: float = 1.0
+    """Train on a seeded share of each source's rows; 0.25 is part of 0.5. Held-out sets stay as they are."""
+
+
+@dataclass(kw_only=True)
 class Checkpoint:
     """When training state is saved."""
 
@@ -251,6 +263,8 @@ class Run:
     """Further forms in which the tuned model is written."""
     batch: Batch = field(default_factory=Batch)
     """How rows become batches."""
+    mixture: Mixture = field(default_factory=Mixture)
+    """How the training sources are mixed."""
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     """When training state is saved."""
     regularization: Regularization = field(default_factory=Regularization)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from tuneforge.components import Context, DataSource
 from tuneforge.data.share import Share
 from tuneforge.errors import DataRefused
 from tuneforge.files import write_text
+from tuneforge.preparation import mixture
 from tuneforge.preparation.intake import Intake, SourceReport, read_source, run_generator
 from tuneforge.preparation.leakage import Leak, leaks
+from tuneforge.preparation.mixture import Part
 from tuneforge.preparation.share import cut
 from tuneforge.preparation.transforming import TransformReport, transform
+from tuneforge.preparation.view import View
 from tuneforge.preparation.weights import weighted
 from tuneforge.rows import HeldOut, Rejected, Row
 from tuneforge.settings import Run
@@ -29,7 +32,7 @@ SHOWN = 5
 class Prepared:
     """The rows of a run, and what became of all others."""
 
-    train: list[Row]
+    train: View
     """Rows of one epoch, weights applied: a row of weight 2 stands here twice."""
     held_out: list[HeldOut]
     rejected: list[Rejected]
@@ -37,6 +40,8 @@ class Prepared:
     sources: list[SourceReport]
     transforms: list[TransformReport]
     leaks: list[Leak]
+    mixture: list[Part] = field(default_factory=list)
+    """What each source brings into an epoch."""
     dropped: dict[str, list[Rejected]] = field(default_factory=dict)
     """Rows that a transform dropped, by its key; wanted, so they do not count against `max_quarantined`."""
 
@@ -52,14 +57,15 @@ def prepare(run: Run, context: Context) -> Prepared:
     intakes += read.values()
 
     train, held_out, reports, dropped = _transformed(run, train, held_out, context)
-    train = weighted(run, train, context)
+    epoch = weighted(run, train, context)
     return Prepared(
-        train=train,
+        train=epoch,
         held_out=held_out,
         rejected=[rejected for intake in intakes for rejected in intake.rejected],
-        sources=_reports(run, intakes, train, held_out),
+        sources=_reports(run, intakes, epoch, held_out),
         transforms=reports,
-        leaks=leaks(train, held_out),
+        leaks=leaks(epoch.distinct, held_out),
+        mixture=mixture.parts(run, epoch),
         dropped=dropped,
     )
 
@@ -138,7 +144,7 @@ def refuse(run: Run, prepared: Prepared) -> None:
 
 
 def _missing(prepared: Prepared) -> list[str]:
-    found = [] if prepared.train else ["no training rows are left"]
+    found = [*_bringing_nothing(prepared)] if prepared.train else ["no training rows are left"]
     for held in prepared.held_out:
         if not held.rows:
             found.append(
@@ -146,6 +152,15 @@ def _missing(prepared: Prepared) -> list[str]:
                 f"or leave the set out with '~{held.split}.{held.name}'"
             )
     return found
+
+
+def _bringing_nothing(prepared: Prepared) -> Iterator[str]:
+    """Sources that are named and have no row to train on."""
+    read = {_name(report): report.read for report in prepared.sources}
+    for part in prepared.mixture:
+        if not part.seen:
+            how = "no rows" if not read[part.source] else f"{read[part.source]:,} rows, and none is left to train on"
+            yield f"{part.source} has {how}; mend the source, or leave it out with '~{part.source}'"
 
 
 def _too_many(run: Run, prepared: Prepared) -> list[str]:
@@ -193,6 +208,13 @@ def write(prepared: Prepared, folder: Path) -> None:
     write_text(folder / "data" / "audit.json", json.dumps(_audit(prepared), indent=1) + "\n")
 
 
+def write_mixture(found: Sequence[Part], folder: Path) -> None:
+    """The mixture again in data/audit.json, with what is known of its tokens."""
+    path = folder / "data" / "audit.json"
+    content = json.loads(path.read_text(encoding="utf-8")) | {"mixture": [asdict(part) for part in found]}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
 def _quarantined(by: str, rejected: Rejected) -> dict[str, Any]:
     row, reason = rejected
     return {"set": row.source, "file": row.file, "line": row.line, "reason": reason, "by": by}
@@ -204,4 +226,5 @@ def _audit(prepared: Prepared) -> dict[str, Any]:
         "sources": [asdict(report) for report in prepared.sources],
         "transforms": [asdict(report) for report in prepared.transforms],
         "leaks": [asdict(leak) for leak in prepared.leaks],
+        "mixture": [asdict(part) for part in prepared.mixture],
     }

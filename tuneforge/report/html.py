@@ -48,6 +48,7 @@ def render(run: files.RunFiles) -> str:
         plots=curves.plots(run.log),
         numbers=numbers(run),
         sources=run.audit.get("sources") or [],
+        mixture=run.audit.get("mixture") or [],
         transforms=run.audit.get("transforms") or [],
         variants=run.metrics.get("variants") or {},
         hints=(run.metrics.get("verdict") or {}).get("hints") or [],

@@ -34,6 +34,8 @@ SETS = {
     "helpdesk/test.jsonl": Template(grammar="helpdesk", part=Part.test, seed=13, count=250),
     "general/replay.jsonl": Template(grammar="general", part=Part.train, seed=21, count=6000, tasks=GENERAL),
     "general/test.jsonl": Template(grammar="general", part=Part.test, seed=23, count=800, tasks=GENERAL),
+    "safety/replay.jsonl": Template(grammar="safety", part=Part.train, seed=31, count=1000),
+    "safety/test.jsonl": Template(grammar="safety", part=Part.test, seed=33, count=300),
 }
 
 

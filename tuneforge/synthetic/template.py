@@ -34,7 +34,7 @@ class Template(Generator):
     name: ClassVar[str] = "template"
 
     grammar: str = "general"
-    """A bundled grammar (general, helpdesk) or the path of a YAML file."""
+    """A bundled grammar (general, helpdesk, safety) or the path of a YAML file."""
     seed: int | None = None
     """Seed of the rows; null: the run's."""
     part: Part = Part.all

@@ -35,7 +35,7 @@ def asked(rows: Iterable[Row]) -> list[str]:
 def test_rows_know_where_they_come_from(jsonl: Any, prepared: Any) -> None:
     path = jsonl("train.jsonl", [*qa(1), {"prompt": "Q2", "completion": ""}, *qa(3)])
     found = prepared(data={"main": Json(path=path)})
-    assert found.train == [
+    assert list(found.train) == [
         Row(columns=columns, source="data.main", file=path, line=line, id=content_hash(columns))
         for line, columns in ((1, qa(1)[0]), (3, qa(3)[0]))
     ]
@@ -71,13 +71,13 @@ def test_weights(jsonl: Any, prepared: Any, weight: float, times: int) -> None:
     assert len(used) == times
     assert [report.used for report in found.sources] == [5, times]
     assert len(set(asked(used))) == min(times, 40)
-    assert prepared(data=data).train == found.train
+    assert list(prepared(data=data).train) == list(found.train)
     if weight == 0.1:
         assert asked(prepared(data=data, seed=1).train) != asked(found.train)
 
 
 def test_weight_must_be_positive(jsonl: Any, prepared: Any) -> None:
-    with pytest.raises(ConfigError, match=r"data.main.weight=0 must be above 0"):
+    with pytest.raises(ConfigError, match=r"data.main.weight=0: must be above 0"):
         prepared(data={"main": Json(path=jsonl("a.jsonl", qa(1)), weight=0)})
 
 

@@ -11,6 +11,8 @@ from tuneforge.errors import ConfigError
 from tuneforge.synthetic.bundled import FOLDER, GENERAL, SETS, content
 from tuneforge.synthetic.grammar import load
 
+HELD_OUT = ["helpdesk/validation.jsonl", "helpdesk/test.jsonl", "general/test.jsonl", "safety/test.jsonl"]
+
 
 def rows(name: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in (FOLDER / name).read_text(encoding="utf-8").splitlines()]
@@ -25,7 +27,7 @@ def test_nothing_else_is_shipped() -> None:
     assert {p.relative_to(FOLDER).as_posix() for p in FOLDER.rglob("*.jsonl")} == set(SETS)
 
 
-@pytest.mark.parametrize("held_out", ["helpdesk/validation.jsonl", "helpdesk/test.jsonl", "general/test.jsonl"])
+@pytest.mark.parametrize("held_out", HELD_OUT)
 def test_held_out_prompts_stand_in_no_other_set(held_out: str) -> None:
     mine = {row["prompt"] for row in rows(held_out)}
     assert len(mine) == len(rows(held_out))
@@ -47,6 +49,16 @@ def test_helpdesk_answers_have_the_strict_format() -> None:
 
 def test_the_strict_format_is_never_seen_in_general_rows() -> None:
     assert not any('"queue"' in row["completion"] for name in SETS if "general" in name for row in rows(name))
+
+
+@pytest.mark.parametrize("name", ["safety/replay.jsonl", "safety/test.jsonl"])
+def test_safety_rows_refuse_harm_and_answer_what_sounds_alike(name: str) -> None:
+    refused = [row for row in rows(name) if row["completion"].startswith("I cannot help with that, because ")]
+    answered = [row for row in rows(name) if row not in refused]
+    assert 0.4 < len(refused) / len(rows(name)) < 0.6
+    assert all(" Better: " in row["completion"] and "I cannot" not in row["rejected"] for row in refused)
+    assert all("cannot" not in row["completion"] and row["rejected"] != row["completion"] for row in answered)
+    assert not {row["prompt"] for row in answered} & {row["prompt"] for row in refused}
 
 
 def test_general_names_every_task_with_one_turn() -> None:

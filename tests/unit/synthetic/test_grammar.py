@@ -165,7 +165,7 @@ def test_a_mistake_found_while_drawing_names_the_task(tmp_path: Path, text: str,
 
 def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"no bundled grammar 'helpdsk' \(general, helpdesk; .*Did you mean 'helpdesk'"
+        ConfigError, match=r"no bundled grammar 'helpdsk' \(general, helpdesk, safety; .*Did you mean 'helpdesk'"
     ):
         load("helpdsk")
     with pytest.raises(ConfigError, match="does not exist"):

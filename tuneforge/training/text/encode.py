@@ -39,6 +39,8 @@ class EncodedSet:
     """The row that each encoding was made from; a text cut into chunks stands here once per chunk."""
     rejected: list[Rejected] = field(default_factory=list)
     tokens: int = 0
+    by_source: dict[str, list[int]] = field(default_factory=dict)
+    """Source → [tokens, loss items] of its rows."""
     loss_tokens: int = 0
     """Loss items: tokens that are predicted and carry loss, or what else the strategy counts."""
     stop_trained: int = 0
@@ -133,9 +135,11 @@ def _encoded(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Conte
         found.texts += 1
         found.chunked += len(pieces) > 1
         found.literal += literals.found(_spoken(row.columns), row.columns.get("tools"))
-        for piece in pieces:
-            found.tokens += sum(len(ids) for name, ids in piece.parts.items() if name.endswith("input_ids"))
-            found.loss_tokens += run.strategy.loss_items(piece)
+        tokens = sum(map(_tokens, pieces))
+        items = sum(map(run.strategy.loss_items, pieces))
+        found.tokens, found.loss_tokens = found.tokens + tokens, found.loss_tokens + items
+        before = found.by_source.get(row.source, (0, 0))
+        found.by_source[row.source] = [before[0] + tokens, before[1] + items]
         stop = stops.trained(encoded)
         if stop is not None:
             found.stop_trained += 1
@@ -163,6 +167,10 @@ def _spoken(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     for name in ("text", "completion", "chosen", "rejected", "anchor", "positive", "negative"):
         found += as_messages(columns.get(name) or "", "assistant")
     return found
+
+
+def _tokens(encoded: Encoded) -> int:
+    return sum(len(ids) for name, ids in encoded.parts.items() if name.endswith("input_ids"))
 
 
 def _longest(encoded: Encoded) -> int:

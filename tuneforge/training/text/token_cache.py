@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FEWEST = 500
 """Rows from which a set is kept: fewer are encoded as fast as they are read."""
 DIGEST = 32
-COUNTS = ("tokens", "loss_tokens", "stop_trained", "literal", "chunked", "texts", "max_length")
+COUNTS = ("tokens", "loss_tokens", "stop_trained", "literal", "chunked", "texts", "max_length", "by_source")
 KNOWN = {"labels", "progress"}
 """What a strategy may ask of the context: labels are part of the name."""
 
