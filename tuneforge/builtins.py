@@ -29,17 +29,18 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, incomplete, length, near_dedup, normalize, oversample, task_type, undersample."""
+    """exact_dedup, incomplete, length, near_dedup, normalize, oversample, select, task_type, undersample."""
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.incomplete import Incomplete
     from tuneforge.transform.length import Length
     from tuneforge.transform.near_dedup import NearDedup
     from tuneforge.transform.normalize import Normalize
     from tuneforge.transform.oversample import Oversample
+    from tuneforge.transform.select import Select
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
-    return [ExactDedup, Incomplete, Length, NearDedup, Normalize, Oversample, TaskType, Undersample]
+    return [ExactDedup, Incomplete, Length, NearDedup, Normalize, Oversample, Select, TaskType, Undersample]
 
 
 @hookimpl

@@ -38,6 +38,7 @@ NEEDS = {
     "model/hf": ["model.path=./model"],
     "optimizer/schedule_free": ["scheduler=constant"],
     "transform/length": ["transform.length.max_characters=9"],
+    "transform/select": ["transform.select.budget=9"],
     "synthetic/template": ["synthetic.template.grammar=helpdesk"],
     "strategy/distill": ["strategy.teacher=./large"],
 }

@@ -80,7 +80,7 @@ class TaskType(Transform):
         found: Clusters | None = vars(self)["fitted"]
         if found is not None:
             for index, words in zip(unknown, found.of(texts), strict=True):
-                names[index] = f"other ({words})"
+                names[index] = f"other ({words})" if words else "other"
         return names
 
     def _clusters(self, texts: Sequence[str], seed: int) -> Clusters | None:
