@@ -40,7 +40,7 @@ def facility_location(vectors: ndarray, budget: int) -> list[int]:
 
     The greedy choice reaches 1 - 1/e of the best (Nemhauser, Wolsey and Fisher 1978). After a choice the gains change
     only by the rows that it represents better than those before, so all gains are kept exact: on real texts a row is
-    represented better a handful of times whatever the budget, a fraction of what lazy evaluation (Minoux 1978) computes.
+    represented better a handful of times whatever the budget: a fraction of what lazy evaluation (Minoux 1978) asks.
     """
     import numpy as np
 
