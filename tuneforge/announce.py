@@ -28,16 +28,11 @@ STYLES = {"better": "bold green", "not proven": "bold yellow", "worse": "bold re
 
 
 def data(prepared: Prepared) -> None:
-    """Sources, transforms, leakage."""
+    """Sources and transforms."""
     terminal.sources(prepared.sources)
     transforms(prepared.transforms)
     if mixed := mixing.said(prepared.mixture):
         say("mixture", f"{mixed}; {len(prepared.train):,} rows per epoch")
-    kinds = [leak.kind for leak in prepared.leaks]
-    rows, prompts = kinds.count("row"), kinds.count("prompt")
-    style = "red" if rows else "yellow" if prompts else ""
-    asked = f", {prompts} held-out prompts are asked in training with other answers" if prompts else ""
-    say("leakage", f"{rows} held-out rows stand in the training data{asked}", style)
 
 
 def transforms(reports: Sequence[TransformReport]) -> None:

@@ -42,6 +42,8 @@ class Finding:
     """What to do about it, with the words to type where there are any."""
     rows: Sequence[Shown] = ()
     """Up to ten rows to look at."""
+    places: Sequence[Mapping[str, str]] = ()
+    """Every row that it concerns and where it stands, where a person may want to take them all out."""
     numbers: Mapping[str, float] = field(default_factory=dict)
     """Figures by name, for machines."""
     bars: Sequence[tuple[str, float]] = ()

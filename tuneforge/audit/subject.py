@@ -6,10 +6,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tuneforge.components import Context
 from tuneforge.rows import HeldOut, Row
 from tuneforge.settings import Run
+
+if TYPE_CHECKING:
+    from tuneforge.audit.leaks import Leaks
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,13 @@ class Subject:
     """Training rows, each once whatever its weight."""
     held_out: Sequence[HeldOut]
     context: Context
+
+    @cached_property
+    def leaks(self) -> Leaks:
+        """Held-out rows that stand in training, for the checks that judge them."""
+        from tuneforge.audit.leaks import leaks
+
+        return leaks(self.train, self.held_out, self.run.seed)
 
     @cached_property
     def sample(self) -> Sequence[Row]:

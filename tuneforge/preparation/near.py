@@ -62,6 +62,8 @@ class Search:
 
         So every reported text is near a text that stays, and no chain of small steps makes distant texts one.
         """
+        import numpy as np
+
         shingles = lru_cache(maxsize=8 * BATCH)(lambda number: self.shingling.of(self.text(number)))
         sketches, signatures = self.signatures()
         buckets = meeting(signatures)
@@ -69,7 +71,10 @@ class Search:
         for number in buckets.texts.tolist() if order is None else order:
             mine = buckets.of(number)
             others = set().union(*(held.get(bucket, ()) for bucket in mine))
-            found = self._nearest(number, self._likely(number, others, sketches), shingles) if others else None
+            found = None
+            if others:
+                met = np.fromiter(sorted(others), np.int64, len(others))
+                found = self._nearest(number, likely(met, sketches, sketches[number], self.threshold), shingles)
             if found is not None:
                 yield found
             else:
@@ -102,23 +107,22 @@ class Search:
         values = chain.from_iterable(matrix.to_rows())
         return np.fromiter(values, np.uint64, len(texts) * size).reshape(len(texts), size), np.diff(offsets) > 0
 
-    def _likely(self, number: int, others: set[int], sketches: ndarray) -> list[int]:
-        """Those whose signatures do not speak against the threshold, by three standard errors, in order.
-
-        Li and König (2010), b-Bit Minwise Hashing: of different minima one in 256 shares its low byte.
-        """
-        import numpy as np
-
-        found = np.fromiter(sorted(others), np.int64, len(others))
-        alike = (sketches[found] == sketches[number]).mean(axis=1)
-        error = (self.threshold * (1 - self.threshold) / sketches.shape[1]) ** 0.5
-        return list(found[alike >= self.threshold - 3 * error].tolist())
-
     def _nearest(self, number: int, others: Sequence[int], shingles: Callable[[int], frozenset[str]]) -> Near | None:
         if self.kind is not None:
             others = [other for other in others if self.kind(other) == self.kind(number)]
         best = max(((jaccard(shingles(number), shingles(other)), -other) for other in others), default=(0.0, 0))
         return Near(number, -best[1], best[0]) if best[0] >= self.threshold else None
+
+
+def likely(met: ndarray, sketches: ndarray, sketch: ndarray, threshold: float) -> list[int]:
+    """Those of `met` whose signatures do not speak against the threshold by three standard errors, the likest first.
+
+    Li and König (2010), b-Bit Minwise Hashing: of different minima one in 256 shares its low byte.
+    """
+    alike = (sketches[met] == sketch).mean(axis=1)
+    error = (threshold * (1 - threshold) / len(sketch)) ** 0.5
+    order = (-alike).argsort(kind="stable")
+    return list(met[order[alike[order] >= threshold - 3 * error]].tolist())
 
 
 def _hold(number: int, buckets: Sequence[int], held: dict[int, list[int]]) -> bool:

@@ -15,7 +15,6 @@ from tuneforge.errors import DataRefused
 from tuneforge.files import write_text
 from tuneforge.preparation import mixture
 from tuneforge.preparation.intake import Intake, SourceReport, read_source, run_generator
-from tuneforge.preparation.leakage import Leak, leaks
 from tuneforge.preparation.mixture import Part
 from tuneforge.preparation.share import cut
 from tuneforge.preparation.transforming import TransformReport, transform
@@ -39,7 +38,6 @@ class Prepared:
     """Rows that could not be read or used; these count against `max_quarantined`."""
     sources: list[SourceReport]
     transforms: list[TransformReport]
-    leaks: list[Leak]
     mixture: list[Part] = field(default_factory=list)
     """What each source brings into an epoch."""
     dropped: dict[str, list[Rejected]] = field(default_factory=dict)
@@ -47,7 +45,7 @@ class Prepared:
 
 
 def prepare(run: Run, context: Context) -> Prepared:
-    """Read, generate, cut shares, transform, weight, look for leaks. Refuses nothing: see `refuse`."""
+    """Read, generate, cut shares, transform, weight. Refuses nothing: see `refuse`."""
     intakes = [read_source(key, "data", source, context) for key, source in run.data.items()]
     seeds = [row for intake in intakes for row in intake.rows]
     intakes += [run_generator(key, generator, seeds, context) for key, generator in run.synthetic.items()]
@@ -64,7 +62,6 @@ def prepare(run: Run, context: Context) -> Prepared:
         rejected=[rejected for intake in intakes for rejected in intake.rejected],
         sources=_reports(run, intakes, epoch, held_out),
         transforms=reports,
-        leaks=leaks(epoch.distinct, held_out),
         mixture=mixture.parts(run, epoch),
         dropped=dropped,
     )
@@ -137,8 +134,8 @@ def _share_report(key: str, split: str, source: Share, rows: int) -> SourceRepor
 
 
 def refuse(run: Run, prepared: Prepared) -> None:
-    """DataRefused when rows are missing, too many were unusable, or held-out rows stand in training."""
-    found = [*_missing(prepared), *_too_many(run, prepared), *_leaking(run, prepared)]
+    """DataRefused when rows are missing or too many were unusable."""
+    found = [*_missing(prepared), *_too_many(run, prepared)]
     if found:
         raise DataRefused("data refused:\n" + "\n".join(f"  {line}" for line in found))
 
@@ -180,19 +177,6 @@ def _too_many(run: Run, prepared: Prepared) -> list[str]:
     return found
 
 
-def _leaking(run: Run, prepared: Prepared) -> list[str]:
-    rows = [leak for leak in prepared.leaks if leak.kind == "row"]
-    if not rows or "leakage" not in run.audit.fail_on:
-        return []
-    found = [f"{len(rows):,} held-out rows stand in the training data (audit.fail_on=[] accepts it):"]
-    found += [
-        f"  {leak.split}.{leak.set} {leak.held_out_place} is in training at {leak.train_place}" for leak in rows[:SHOWN]
-    ]
-    if len(rows) > SHOWN:
-        found.append(f"  and {len(rows) - SHOWN:,} more, see data/audit.json")
-    return found
-
-
 def _name(report: SourceReport) -> str:
     if report.split == "train":
         return report.key if report.key.startswith("synthetic.") else f"data.{report.key}"
@@ -225,6 +209,5 @@ def _audit(prepared: Prepared) -> dict[str, Any]:
         "rows": {"train": len(prepared.train), **{f"{h.split}.{h.name}": len(h.rows) for h in prepared.held_out}},
         "sources": [asdict(report) for report in prepared.sources],
         "transforms": [asdict(report) for report in prepared.transforms],
-        "leaks": [asdict(leak) for leak in prepared.leaks],
         "mixture": [asdict(part) for part in prepared.mixture],
     }

@@ -39,7 +39,7 @@ def cut(run: Run, rows: Sequence[Row], context: Context) -> tuple[list[Row], lis
 
 
 def position(row: Row) -> float:
-    """Where a row stands in [0, 1)."""
+    """Where a row stands in [0, 1): by its group, else by the letters and digits of its prompt."""
     key = row.group.encode("utf-8", "surrogatepass") if row.group else signature.prompt(row.columns)
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") / 2**64
 

@@ -52,7 +52,7 @@ class Shingling:
             gap = "\0" * (self.size - 1)
             return runs(_codes(gap.join(folded)), [len(text) for text in folded], self.size)
         lengths = [text.count(" ") + 1 if text else 0 for text in folded]
-        return runs(_spaced(word_hashes(folded), lengths, self.size - 1), lengths, self.size)
+        return runs(spaced(word_hashes(folded), lengths, self.size - 1), lengths, self.size)
 
 
 def jaccard(one: frozenset[str], other: frozenset[str]) -> float:
@@ -107,6 +107,15 @@ def runs(units: ndarray, lengths: Sequence[int], size: int) -> tuple[ndarray, nd
     return mixed(total[starts]), offsets.astype(np.uint64)
 
 
+def spaced(units: ndarray, lengths: Sequence[int], zeros: int) -> ndarray:
+    """The units of all texts with that many zeros between two texts."""
+    import numpy as np
+
+    made = np.zeros(len(units) + zeros * max(0, len(lengths) - 1), np.uint64)
+    made[np.arange(len(units)) + np.repeat(np.arange(len(lengths)) * zeros, lengths)] = units
+    return made
+
+
 def mixed(values: ndarray) -> ndarray:
     """Every bit of a value in every bit of the result (splitmix64)."""
     import numpy as np
@@ -121,12 +130,3 @@ def _codes(text: str) -> ndarray:
     import numpy as np
 
     return mixed(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64))
-
-
-def _spaced(units: ndarray, lengths: Sequence[int], zeros: int) -> ndarray:
-    """The units of all texts with that many zeros between two texts."""
-    import numpy as np
-
-    made = np.zeros(len(units) + zeros * max(0, len(lengths) - 1), np.uint64)
-    made[np.arange(len(units)) + np.repeat(np.arange(len(lengths)) * zeros, lengths)] = units
-    return made

@@ -11,6 +11,8 @@ from tuneforge.report.files import RunFiles
 
 MOST = 50
 """Rows shown under an answer."""
+LEAKAGE = ("leakage", "near_leakage", "shared_prompts")
+"""Checks of the audit that compare held-out rows with training rows."""
 TOO_LONG = ("longer than", "too long", "max_length", "over-long")
 
 
@@ -62,16 +64,14 @@ def _stop(run: RunFiles, proof: Mapping[str, Any] | None) -> Tick:
 
 
 def _leakage(run: RunFiles) -> Tick:
-    if "leaks" not in run.audit:
-        return Tick("Leakage", "unknown", "the run did not get as far as comparing training and held-out rows")
-    leaks = run.audit["leaks"]
-    kinds = Counter(str(leak.get("kind")) for leak in leaks)
-    if not leaks:
-        return Tick("Leakage", "right", "no held-out row stands in the training data")
-    parts = [f"{n} {'whole rows' if kind == 'row' else f'{kind}s'}" for kind, n in kinds.items()]
-    text = f"held-out content in the training data: {', '.join(parts)}"
-    rows = [(str(k.get("held_out_place")), f"{k.get('kind')} also at {k.get('train_place')}") for k in leaks[:MOST]]
-    return Tick("Leakage", "wrong" if kinds["row"] else "look", text, rows)
+    found = [f for f in run.audit.get("findings") or [] if f.get("check") in LEAKAGE]
+    if not any(f["check"] == "leakage" for f in found):
+        return Tick("Leakage", "unknown", "training and held-out rows were not compared")
+    bad = [f for f in found if f.get("severity") in ("error", "warning")]
+    state = "wrong" if any(f["check"] == "leakage" for f in bad) else "look" if bad else "right"
+    pairs = [place for f in bad for place in f.get("places") or []]
+    rows = [(str(p.get("held_out")), f"{p.get('kind')} also at {p.get('training')}") for p in pairs[:MOST]]
+    return Tick("Leakage", state, "; ".join(str(f.get("text")) for f in bad or found[:1]), rows)
 
 
 def _dropped(run: RunFiles) -> Tick:

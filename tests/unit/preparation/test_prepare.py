@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tuneforge.audit.leaks import leaks
 from tuneforge.components import Columns, Context, Generator, Role, Transform
 from tuneforge.data.json import Json
 from tuneforge.data.share import Share
 from tuneforge.errors import ConfigError, DataRefused, PluginError
 from tuneforge.preparation.prepare import prepare, refuse, write
 from tuneforge.rows import Kept, Rejected, Row, content_hash
-from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import Sft
 from tuneforge.transform.exact_dedup import ExactDedup
@@ -109,13 +109,16 @@ def test_shares_are_disjoint_stable_and_counted(jsonl: Any, prepared: Any) -> No
     assert set(asked(grown.held_out[1].rows)) & common == parts[2] & common
     alone = prepared(data={"main": Json(path=path)}, test=groups["test"])
     assert set(asked(alone.held_out[0].rows)) == parts[2]
-    assert not found.leaks
+    assert not leaks(found.train, found.held_out).found
 
 
 def test_shares_keep_prompts_and_groups_together(jsonl: Any, prepared: Any) -> None:
-    rows = [{"prompt": f" q{n % 50}" if n % 3 else f"Q{n % 50}", "completion": f"{n}"} for n in range(500)]
+    rows = [{"prompt": f" q {n % 50}?" if n % 3 else f"Q{n % 50}", "completion": f"{n}"} for n in range(500)]
     found = prepared(data={"main": Json(path=jsonl("a.jsonl", rows))}, test={"t": Share(fraction=0.2)})
-    fold = [{prompt.strip().lower() for prompt in asked(part)} for part in (found.train, found.held_out[0].rows)]
+    fold = [
+        {prompt.strip(" ?").lower().replace(" ", "") for prompt in asked(part)}
+        for part in (found.train, found.held_out[0].rows)
+    ]
     assert not fold[0] & fold[1]
     rows = [row | {"group": f"g{n % 20}"} for n, row in enumerate(qa(*range(500)))]
     found = prepared(data={"main": Json(path=jsonl("b.jsonl", rows))}, test={"t": Share(fraction=0.2)})
@@ -227,43 +230,6 @@ def test_a_transform_that_loses_rows_is_named(jsonl: Any, prepared: Any) -> None
         prepared(data=data, transform={"bad": Losing()})
 
 
-def test_planted_leaks(jsonl: Any, prepared: Any, make_run: Any) -> None:
-    train = jsonl("train.jsonl", qa(*range(100)))
-    test = jsonl(
-        "test.jsonl", [{"prompt": " q7\n", "completion": "a7"}, {"prompt": "Q8", "completion": "other"}, *qa(200)]
-    )
-    run = make_run(data={"d": Json(path=train)}, test={"t": Json(path=test)})
-    found = prepared(data=run.data, test=run.test)
-    assert [(leak.kind, leak.set, leak.held_out_place, leak.train_place) for leak in found.leaks] == [
-        ("row", "t", f"{test}:1", f"{train}:8"),
-        ("prompt", "t", f"{test}:2", f"{train}:9"),
-    ]
-    with pytest.raises(DataRefused, match="1 held-out rows stand in the training data") as refused:
-        refuse(run, found)
-    assert f"test.t {test}:1 is in training at {train}:8" in str(refused.value)
-    run.audit.fail_on = []
-    refuse(run, found)
-
-
-def test_leaks_across_layouts(jsonl: Any, prepared: Any) -> None:
-    user, bot = {"role": "user", "content": "Q1"}, {"role": "assistant", "content": "A1"}
-    longer = [user, bot, {"role": "user", "content": "More"}, {"role": "assistant", "content": "Yes"}]
-    train = jsonl("train.jsonl", [{"messages": longer}])
-    same = jsonl("same.jsonl", qa(1))
-    other = jsonl("other.jsonl", [{"messages": [user, bot, {"role": "user", "content": "Else"}, bot]}])
-    found = prepared(data={"d": Json(path=train)}, test={"same": Json(path=same), "other": Json(path=other)})
-    assert [(leak.set, leak.kind) for leak in found.leaks] == [("same", "row")]
-
-    pairs = jsonl("pairs.jsonl", [{"prompt": "Q1", "chosen": "A1", "rejected": "B1"}])
-    found = prepared(Dpo(), data={"d": Json(path=pairs)}, test={"same": Json(path=same)})
-    assert [leak.kind for leak in found.leaks] == ["row"]
-
-    texts = jsonl("texts.jsonl", [{"text": "Once upon a time"}])
-    again = jsonl("again.jsonl", [{"text": "once  upon a TIME "}])
-    found = prepared(Clm(), data={"d": Json(path=texts)}, test={"again": Json(path=again)})
-    assert [leak.kind for leak in found.leaks] == ["row"]
-
-
 def test_too_many_unusable_rows_are_refused(jsonl: Any, prepared: Any, make_run: Any) -> None:
     path = jsonl("train.jsonl", qa(*range(94)) + [{"prompt": "Q", "completion": None}] * 6)
     run = make_run(data={"d": Json(path=path)})
@@ -344,5 +310,4 @@ def test_what_is_written(jsonl: Any, prepared: Any, tmp_path: Path) -> None:
     assert audit["rows"] == {"train": 1, "test.t": 2}
     assert audit["sources"][0]["reasons"] == {"lone surrogate": 1}
     assert audit["transforms"][0]["examples"] == [f"{path}:3: duplicate: of {path}:1"]
-    assert audit["leaks"][0]["kind"] == "row"
     assert sorted(file.name for file in (tmp_path / "run/data").iterdir()) == ["audit.json", "quarantine.jsonl"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 NASTY = "<script>alert(1)</script> ]]> &amp; <img src=x onerror=alert(2)> \x1b[31m \ud800 {{ 7*7 }} </pre></body>"
+LEAK_FREE = {"check": "leakage", "severity": "ok", "text": "none of 500 held-out rows stands in the training data"}
 
 
 def metric(model: str, value: float, low: float, high: float, versus: str = "", **other: Any) -> dict[str, Any]:
@@ -113,7 +114,9 @@ def whole(folder: Path, text: str = "Reset my VPN") -> Path:
                 "peak_memory_bytes": 9.1 * 2**30, "plugins": ["tuneforge 0.1.0"], "git": None,
             },
             "metrics.json": metrics(),
-            "data/audit.json": {"sources": [source], "transforms": [cleaned, idle], "leaks": [], "proof": proof},
+            "data/audit.json": {
+                "sources": [source], "transforms": [cleaned, idle], "findings": [LEAK_FREE], "proof": proof,
+            },
             "data/preview.jsonl": [entry] * 5,
             "data/quarantine.jsonl": [{"file": "train.jsonl", "line": 7, "reason": f"empty output {text}"}],
             "samples.jsonl": [

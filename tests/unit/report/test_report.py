@@ -165,7 +165,8 @@ def test_nothing_at_all_and_damaged_files(tmp_path: Path) -> None:
 def test_a_leak_and_an_untrained_stop_token_are_wrong(tmp_path: Path) -> None:
     runs.whole(tmp_path)
     audit = json.loads((tmp_path / "data/audit.json").read_text())
-    audit["leaks"] = [{"kind": "row", "held_out_place": "test.jsonl:3", "train_place": "train.jsonl:9"}]
+    place = {"set": "test.t", "held_out": "test.jsonl:3", "training": "train.jsonl:9", "kind": "row"}
+    audit["findings"] = [{"check": "leakage", "severity": "error", "text": "1 of 9 rows", "places": [place]}]
     audit["proof"]["stop_trained"] = 0
     (tmp_path / "data/audit.json").write_text(json.dumps(audit))
     text = words(report(tmp_path))
