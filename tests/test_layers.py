@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("terminal", "record", "announce", "ranks"),
     ("exporting", "saving"),
     ("execute", "commands"),
-    ("rank", "warm", "grid", "compare", "export"),
+    ("rank", "warm", "forked", "grid", "programs", "compare", "export"),
     ("cli", "completion", "__init__"),
 )
 """Left to right: a module may import, at module level, from its own layer and those before it."""

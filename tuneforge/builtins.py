@@ -146,6 +146,14 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
 
 
 @hookimpl
+def tuneforge_program() -> list[type[c.Program]]:
+    """data_curve."""
+    from tuneforge.program.data_curve import DataCurve
+
+    return [DataCurve]
+
+
+@hookimpl
 def tuneforge_exporter() -> list[type[c.Exporter]]:
     """merged, int8."""
     from tuneforge.exporter.int8 import Int8

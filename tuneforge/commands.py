@@ -21,6 +21,8 @@ RESUMABLE = (
     "trainer.max_steps", "trainer.max_epochs", "trainer.devices", "trainer.num_nodes", "optimizer.learning_rate"
 )  # fmt: skip
 """What may change when a run is continued."""
+CARRIED = ("command", "overrides", "choices", "lineage")
+"""Facts of a record that hold for the run that goes on too."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,14 @@ def run(overrides: Sequence[str] = (), config_dirs: Sequence[str | Path] = ()) -
     from tuneforge.execute import execute, read_metrics
 
     composed = compose_config(overrides, config_dirs=config_dirs)
+    if composed.run.program is not None:
+        from tuneforge import programs
+
+        def again(further: Sequence[str]) -> Composed:
+            return compose_config([*overrides, *further], config_dirs=config_dirs)
+
+        done = programs.start(composed, again, _facts("run", composed))
+        return Outcome(done.folder, done.content, read_metrics(done.folder))
     folder = _begin(composed.run, composed)
     book = execute(saved.load(folder), folder, _facts("run", composed))
     return Outcome(folder, book.content, read_metrics(folder))
@@ -53,12 +63,20 @@ def start(overrides: Sequence[str], file: str | None, config_dirs: Sequence[str]
     resumed = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if resumed and resumed[-1] not in ("", "null"):
         return _resume(Path(resumed[-1]), [o for o in overrides if not o.startswith("resume=")], file or source)
-    composed = (
-        _repeat(Path(source), overrides, file)
-        if source
-        else compose_config(overrides, file=file, config_dirs=config_dirs)
-    )
+
+    def again(further: Sequence[str]) -> Composed:
+        words = [*overrides, *further]
+        if source:
+            return _repeat(Path(source), words, file)
+        return compose_config(words, file=file, config_dirs=config_dirs)
+
+    composed = again(())
     facts = _facts("run", composed) | ({"lineage": {"from": source}} if source else {})
+    if composed.run.program is not None:
+        from tuneforge import programs
+
+        programs.start(composed, again, facts)
+        return 0
     return _execute(composed, facts)
 
 
@@ -73,6 +91,11 @@ def check(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[
         composed = _repeat(folder, overrides, None)
     else:
         composed = compose_config(overrides, file=paths[0] if paths else None, config_dirs=config_dirs)
+    if composed.run.program is not None:
+        from tuneforge import programs
+
+        stages = programs.checked(composed.run)
+        terminal.say("program", f"{composed.run.program.name}: {', '.join(stage.name for stage in stages)}")
     return _execute(composed, _facts("check", composed), only_check=True)
 
 
@@ -117,6 +140,8 @@ def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
             )
     config, types = saved.load_config(folder)
     before = record.read_record(folder)
+    if "program" in types:
+        return _resume_program(folder, before, overrides)
     _apply(config, overrides)
     if before["status"] == "finished" and not overrides:
         raise ConfigError(f"resume={folder}: the run is finished; to train on, raise {' or '.join(RESUMABLE[:2])}")
@@ -131,10 +156,21 @@ def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
         terminal.say("ranks", said)
     from tuneforge.execute import execute
 
-    kept = ("command", "overrides", "choices", "lineage", "data")
-    facts = {k: before[k] for k in kept if k in before}
+    facts = {k: before[k] for k in (*CARRIED, "data") if k in before}
     facts["resumed"] = [*before.get("resumed", []), {"status": before["status"], "with": list(overrides)}]
     execute(run, folder, facts)
+    return 0
+
+
+def _resume_program(folder: Path, before: Mapping[str, Any], overrides: Sequence[str]) -> int:
+    """Go on with the stages that are not finished."""
+    from tuneforge import programs
+
+    if overrides:
+        raise ConfigError(f"resume={folder}: a program goes on as it began; {overrides[0]} cannot change")
+    if before["status"] == "finished":
+        raise ConfigError(f"resume={folder}: all stages of the program are finished")
+    programs.resume(folder, {k: before[k] for k in CARRIED if k in before})
     return 0
 
 

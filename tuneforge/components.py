@@ -16,7 +16,7 @@ from tuneforge.columns import Role as Role
 from tuneforge.protocols import LM as LM
 from tuneforge.protocols import Context as Context
 from tuneforge.protocols import Step as Step
-from tuneforge.rows import Answer, Encoded, Kept, Loaded, Loss, Metric, Rejected, Request, Row, Stage, Stats
+from tuneforge.rows import Answer, Conclusion, Encoded, Kept, Loaded, Loss, Metric, Rejected, Request, Row, Stage, Stats
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
@@ -371,8 +371,15 @@ class Program(Component):
         raise NotImplementedError
 
     def next(self, stages: Sequence[Stage], done: Sequence[Mapping[str, Any]]) -> Stage | None:
-        """The stage to run after those done (their run.json); None ends the program."""
+        """The stage to run after those done; None ends the program.
+
+        Of each stage done its run.json, with its name as `stage` and its metrics.json as `metrics`.
+        """
         return stages[len(done)] if len(done) < len(stages) else None
+
+    def conclude(self, done: Sequence[Mapping[str, Any]]) -> Conclusion | None:
+        """What the stages say together, from the same as `next`; None: nothing beyond their own reports."""
+        return None
 
 
 @dataclass(kw_only=True)

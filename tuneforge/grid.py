@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
-import os
-import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from tuneforge import composition, record, saved, terminal
-from tuneforge.errors import ConfigError, Preempted, TuneForgeError
+from tuneforge.errors import ConfigError
 from tuneforge.evaluation.figures import with_interval
 from tuneforge.files import write_json
+from tuneforge.forked import forks
 from tuneforge.training.devices import world
 
 
@@ -40,6 +35,8 @@ def run(overrides: Sequence[str], file: str | None = None, config_dirs: Sequence
     composed = [composition.compose_config(o, file=file, config_dirs=config_dirs) for o in lists]
     if any(c.run.resume for c in composed):
         raise ConfigError("resume: continues one run; it cannot be a point of a grid")
+    if any(c.run.program for c in composed):
+        raise ConfigError("program: has stages of its own; it cannot be a point of a grid, run one command for each")
     root = _root(composed)
     changing = _changing(lists)
     points = []
@@ -76,64 +73,15 @@ def _slug(overrides: Sequence[str]) -> str:
 
 
 def _run_points(points: Sequence[Point]) -> list[int]:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tuneforge.warm"])
     codes: list[int] = []
-    with _interruptible() as current:
+    with forks() as forked:
         for point in points:
             started = time.perf_counter()
-            process = context.Process(target=_execute, args=(str(point.folder), os.getcwd(), point.overrides))
-            process.start()
-            current["process"] = process
-            process.join()
-            codes.append(_exit_code(process.exitcode))
+            codes.append(forked.run(point.folder, point.overrides))
             took = terminal.seconds(time.perf_counter() - started)
             terminal.say(f"{point.number}", f"{' '.join(point.overrides)}  {_outcome(point, codes[-1])}  {took}")
-            if current.get("signal"):
-                name = signal.Signals(current["signal"]).name
-                raise Preempted(f"{name}: {len(codes)} of {len(points)} points were started", current["signal"])
+            forked.refuse_to_go_on(len(codes), f"{len(points)} points")
     return codes
-
-
-@contextmanager
-def _interruptible() -> Any:
-    """Pass SIGINT and SIGTERM on to the point that runs, which writes its checkpoint, and stop after it."""
-    current: dict[str, Any] = {}
-
-    def forward(number: int, frame: object) -> None:
-        current["signal"] = number
-        process: BaseProcess | None = current.get("process")
-        if process is not None and process.pid is not None and process.is_alive():
-            os.kill(process.pid, number)
-
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield current
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _exit_code(code: int | None) -> int:
-    """A process that a signal killed has a negative code; shells add 128."""
-    return 1 if code is None else 128 - code if code < 0 else code
-
-
-def _execute(folder: str, place: str, overrides: list[str]) -> None:
-    """Runs in the forked process; everything it says goes to logs/output.txt."""
-    from tuneforge import execute
-
-    os.chdir(place)
-    os.setpgrp()
-    with Path(folder, "logs", "output.txt").open("w", encoding="utf-8") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    try:
-        execute.execute(saved.load(Path(folder)), Path(folder), {"overrides": overrides})
-    except TuneForgeError as error:
-        sys.stderr.write(f"tuneforge: {error}\n")
-        sys.stderr.flush()
-        sys.exit(error.exit_code)
 
 
 def _outcome(point: Point, code: int) -> str:

@@ -138,6 +138,17 @@ class Stage(NamedTuple):
     model_from: str = ""
 
 
+class Conclusion(NamedTuple):
+    """What the stages of a program say together."""
+
+    decision: str
+    """A word or two, as a verdict."""
+    text: str
+    """One sentence with the figures behind it."""
+    facts: Mapping[str, Any] = MappingProxyType({})
+    """Written to program.json; `curve` and `slices` are drawn in the report."""
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """An evaluation set: `name` is its key in the config, `split` is validation or test."""

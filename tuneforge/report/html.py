@@ -7,9 +7,11 @@ from typing import Any
 
 from tuneforge.evaluation.figures import with_interval
 from tuneforge.files import write_text
-from tuneforge.report import answers, charts, curves, files, ticks
+from tuneforge.report import answers, charts, curves, files, learning, ticks
 
 ROLES = ("target", "general", "safety")
+KINDS = {"more of the same": "better", "enough": "better"}
+"""How the word of a program looks; others look unsettled."""
 LONGEST = 2000
 """Characters of one text that are shown; how many more there are is said."""
 
@@ -41,9 +43,11 @@ def render(run: files.RunFiles) -> str:
         record=run.record,
         headline=headline(run),
         cost=cost(run),
-        panels=charts.panels(run.metrics),
+        program=run.program,
+        learning=learning.plot(run.program),
+        panels=[] if run.record.get("program") else charts.panels(run.metrics),
         strips=[(role, found) for role in ROLES if (found := answers.columns(run.samples, run.metrics, role))],
-        ticks=ticks.ticks(run),
+        ticks=[] if run.record.get("program") else ticks.ticks(run),
         commands=commands(run),
         plots=curves.plots(run.log),
         numbers=numbers(run),
@@ -64,6 +68,9 @@ def headline(run: files.RunFiles) -> dict[str, str]:
     verdict = run.metrics.get("verdict")
     status = str(run.record.get("status") or "unknown")
     error = str(run.record.get("error") or "")
+    if run.program and status in ("finished", "running"):
+        kind = KINDS.get(str(run.program.get("decision")), "not-proven")
+        return {"word": str(run.program.get("decision")), "kind": kind, "text": str(run.program.get("text"))}
     if verdict and status in ("finished", "running", "unknown"):
         decision = str(verdict.get("decision"))
         return {"word": decision, "kind": decision.replace(" ", "-"), "text": str(verdict.get("reason"))}
@@ -130,6 +137,7 @@ def numbers(run: files.RunFiles) -> list[dict[str, str]]:
             "role": row["role"],
             "metric": row["metric"] if row["metric"] == row["evaluator"] else f"{row['evaluator']}.{row['metric']}",
             "model": f"{row['model']} - {row['versus']}" if row["versus"] else row["model"],
+            "stage": row.get("stage") or "",
             "value": with_interval(row["value"], row["low"], row["high"], sign=bool(row["versus"])),
             "n": count(row["n"]),
             "better": "higher" if row["higher_is_better"] else "lower",
