@@ -29,7 +29,9 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """exact_dedup, incomplete, length, near_dedup, normalize, oversample, select, task_type, undersample."""
+    """deidentify, exact_dedup, incomplete, length, near_dedup, normalize, oversample, select, task_type,
+    undersample."""
+    from tuneforge.transform.deidentify import Deidentify
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.incomplete import Incomplete
     from tuneforge.transform.length import Length
@@ -40,7 +42,7 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
-    return [ExactDedup, Incomplete, Length, NearDedup, Normalize, Oversample, Select, TaskType, Undersample]
+    return [Deidentify, ExactDedup, Incomplete, Length, NearDedup, Normalize, Oversample, Select, TaskType, Undersample]
 
 
 @hookimpl

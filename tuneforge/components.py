@@ -108,6 +108,8 @@ class Transform(Component):
 
     held_out: ClassVar[bool] = False
     """True: applied to evaluation sets too."""
+    private: ClassVar[bool] = False
+    """True: what it replaces or rejects is never quoted: not by its own report, nor by those of what comes before."""
 
     def apply(self, rows: Iterable[Row], context: Context) -> Kept:
         """Every input row is yielded (changed or not) or yielded as Rejected."""

@@ -14,6 +14,7 @@ from tuneforge.data.share import Share
 from tuneforge.errors import DataRefused
 from tuneforge.files import write_text
 from tuneforge.preparation import mixture
+from tuneforge.preparation.discretion import discreet
 from tuneforge.preparation.intake import Intake, SourceReport, read_source, run_generator
 from tuneforge.preparation.mixture import Part
 from tuneforge.preparation.share import cut
@@ -56,7 +57,7 @@ def prepare(run: Run, context: Context) -> Prepared:
 
     train, held_out, reports, dropped = _transformed(run, train, held_out, context)
     epoch = weighted(run, train, context)
-    return Prepared(
+    prepared = Prepared(
         train=epoch,
         held_out=held_out,
         rejected=[rejected for intake in intakes for rejected in intake.rejected],
@@ -65,6 +66,7 @@ def prepare(run: Run, context: Context) -> Prepared:
         mixture=mixture.parts(run, epoch),
         dropped=dropped,
     )
+    return discreet(run, prepared)
 
 
 def _held_out_sources(run: Run) -> list[tuple[str, str, DataSource]]:

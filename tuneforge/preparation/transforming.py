@@ -19,6 +19,9 @@ EXAMPLES = 5
 SHOWN = 160
 """Characters around the first difference that an example shows."""
 
+UNSHOWN = "(not shown)"
+"""In the place of a text that a private transform has replaced."""
+
 Place = tuple[str, str, int | str]
 
 
@@ -82,7 +85,18 @@ def transform(key: str, component: Transform, rows: Iterable[Row], set_name: str
     for item in component.apply(ledger.given(), context):
         ledger.take(item)
     ledger.prove(component)
-    return Transformed(ledger.kept, ledger.dropped, ledger.report(set_name, began, context))
+    report = ledger.report(set_name, began, context)
+    return Transformed(ledger.kept, ledger.dropped, discreet(report) if component.private else report)
+
+
+def discreet(report: TransformReport) -> TransformReport:
+    """What a private transform shows: what is new, neither what it replaced nor the rows that it dropped."""
+    return replace(report, changes=[replace(one, before=UNSHOWN) for one in report.changes], excerpts=[])
+
+
+def veiled(report: TransformReport) -> TransformReport:
+    """A report without anything that rows say, for what comes before a private transform."""
+    return replace(report, examples=[], changes=[], excerpts=[])
 
 
 class Ledger:

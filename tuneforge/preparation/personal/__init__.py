@@ -1,0 +1,1 @@
+"""Personal data in texts: recognised by patterns, presidio or a tagger, and replaced consistently."""
