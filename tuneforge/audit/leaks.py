@@ -20,6 +20,10 @@ SAMPLE = 1000
 """Training rows that are held against the other training rows."""
 FOLDED_WORDS = 5
 """Words from which a row is told by its letters and digits alone: in a shorter one the signs may be what matters."""
+FOLDED_SIGNS = 0.1
+"""Largest share of other signs for that: prose has a twentieth, code and data have more, and there they matter."""
+FOLDED_LONG = 30
+"""Words from which that share does not matter."""
 
 
 class Kind(StrEnum):
@@ -28,11 +32,11 @@ class Kind(StrEnum):
     row = "row"
     """Prompt and answer, or the text, are equal, case and whitespace aside."""
     folded = "folded"
-    """Equal in all letters and digits: punctuation, width or misread characters differ."""
+    """Equal in all letters and digits, where these tell a row from others: punctuation, width or misread characters differ."""
     contained = "contained"
     """Its texts stand whole in one training row, in order and one right after the other."""
     near = "near"
-    """Four words in five, all numbers and the label are those of a training row: to be looked at, not proven."""
+    """Four words in five or more, all numbers and the label are those of a training row: to be looked at."""
     prompt = "prompt"
     """The prompt alone is equal; the answer is another, or none is given."""
 
@@ -127,9 +131,9 @@ def _equal(train: Sequence[Row], rows: Sequence[Row]) -> dict[int, _Same]:
     """
     asked: dict[tuple[Kind, bytes], list[int]] = {}
     for number, row in enumerate(rows):
-        long = signature.bare(compared.text(row.columns)).count(" ") >= FOLDED_WORDS - 1
+        told = _told_by_letters(compared.text(row.columns))
         for key in _keys(row.columns, last=True):
-            if long or key[0] is not Kind.folded:
+            if told or key[0] is not Kind.folded:
                 asked.setdefault(key, []).append(number)
     found: dict[int, _Same] = {}
     for row in train if rows else ():
@@ -152,6 +156,12 @@ def _keys(columns: Mapping[str, Any], last: bool) -> Iterator[tuple[Kind, bytes]
     for turn in list(signature.turns(columns, signature.letters))[-1 if last else 0 :]:
         if turn.whole:
             yield Kind.folded, turn.whole + label
+
+
+def _told_by_letters(text: str) -> bool:
+    words, signs = signature.bare(text).split(), len("".join(text.split()))
+    prose = len(words) >= FOLDED_WORDS and sum(map(len, words)) >= (1 - FOLDED_SIGNS) * signs
+    return prose or len(words) >= FOLDED_LONG
 
 
 def _unproven(rows: Sequence[Row], found: Mapping[int, _Same]) -> list[int]:

@@ -42,7 +42,7 @@ class Profile(NamedTuple):
     """Where a word with a digit stands, the word, and how often."""
     label: str
     text: str
-    """All of it as bare words."""
+    """All of it, folded."""
 
 
 def alike(train: Sequence[Row], rows: Sequence[Row], seed: int) -> Iterator[tuple[int, int, float]]:
@@ -87,12 +87,13 @@ def dice(one: Counter[str], other: Counter[str]) -> float:
 
 def profile(row: Row) -> Profile:
     """The words of a row by what they are for."""
-    texts = {part: signature.bare(compared.text(row.columns, part)) for part in compared.Part}
-    words = {part: Counter(text.split()) for part, text in texts.items()}
-    prompt, answer = words[compared.Part.prompt], words[compared.Part.answer]
+    prompt, answer = (
+        Counter(signature.bare(compared.text(row.columns, part)).split())
+        for part in (compared.Part.prompt, compared.Part.answer)
+    )
     numbers = ((side, w, n) for side, found in (("prompt", prompt), ("answer", answer)) for w, n in found.items())
     digits = frozenset(number for number in numbers if any(c.isdigit() for c in number[1]))
-    return Profile(prompt, answer, digits, repr(row.columns.get("label")), texts[compared.Part.row])
+    return Profile(prompt, answer, digits, repr(row.columns.get("label")), signature.folded(compared.text(row.columns)))
 
 
 def _same_answer(one: Counter[str], other: Counter[str]) -> bool:

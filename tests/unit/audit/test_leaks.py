@@ -90,6 +90,13 @@ def test_short_rows_are_told_by_all_their_signs() -> None:
         kinds({"text": "What is 2 + 3 times four", "label": 1}, {"text": "What is 2 < 3 times four", "label": 1}) == []
     )
     assert kinds({"text": ":)", "label": 1}, {"text": ":(", "label": 1}) == []
+    code = {"prompt": "Copy the code |leaf|phone-", "chosen": "|leaf|phone-", "rejected": "The answer is |leaf|phone-."}
+    other = {
+        "prompt": "Copy the code #leaf,phone}",
+        "chosen": "#leaf,phone}",
+        "rejected": "The answer is #leaf,phone}.",
+    }
+    assert kinds(code, other) == []
     assert kinds({"prompt": "Hi", "completion": "Hello!"}, {"prompt": "Hi", "completion": "Hello"}) == ["prompt"]
 
 
