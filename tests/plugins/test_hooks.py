@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import tuneforge as api
 from tests.plugins.workshop import Workshop, tuneforge
@@ -139,6 +140,15 @@ def test_tuneforge_program(catalogue: Catalogue) -> None:
     stages = program.stages(api.compose())
     assert [s.name for s in stages] == ["starter", "main"]
     assert program.next(stages, [{}]).model_from == "starter"
+
+
+def test_a_stage_takes_the_model_of_an_earlier_one(installed: Path, tmp_path: Path) -> None:
+    tuneforge("experiment=kitchen", "program=kitchen", "output_dir=run", cwd=tmp_path, path=installed)
+    starter, main = (tmp_path / "run" / "stages" / name for name in ("1-starter", "2-main"))
+    assert [s["name"] for s in record(tmp_path / "run")["stages"]] == ["starter", "main"]
+    assert str(starter) in yaml.safe_load((main / "config.yaml").read_text(encoding="utf-8"))["model"]["path"]
+    assert (record(starter)["seed"], record(main)["seed"]) == (1, 2)
+    assert "1-starter" in record(main)["lineage"]["model"]
 
 
 def test_tuneforge_logger(catalogue: Catalogue, finished: Path) -> None:
