@@ -42,7 +42,7 @@ def transforms(reports: Sequence[TransformReport]) -> None:
             say("transform", f"{_transform(report)}  {report.before:,} rows: {_done(report)}  {report.seconds:.1f} s")
     idle = [_transform(report) for report in reports if report.idle]
     if idle:
-        say("transform", f"nothing to do for {', '.join(idle)}")
+        say("transform", f"every row left as it is by {', '.join(idle)}")
 
 
 def _transform(report: TransformReport) -> str:

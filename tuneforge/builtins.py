@@ -29,10 +29,11 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """deidentify, exact_dedup, incomplete, length, near_dedup, normalize, oversample, select, task_type,
-    undersample."""
+    """deidentify, exact_dedup, extend_vocabulary, incomplete, length, near_dedup, normalize, oversample, select,
+    task_type, undersample."""
     from tuneforge.transform.deidentify import Deidentify
     from tuneforge.transform.exact_dedup import ExactDedup
+    from tuneforge.transform.extend_vocabulary import ExtendVocabulary
     from tuneforge.transform.incomplete import Incomplete
     from tuneforge.transform.length import Length
     from tuneforge.transform.near_dedup import NearDedup
@@ -42,7 +43,10 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
-    return [Deidentify, ExactDedup, Incomplete, Length, NearDedup, Normalize, Oversample, Select, TaskType, Undersample]
+    return [
+        Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Length, NearDedup, Normalize, Oversample, Select,
+        TaskType, Undersample,
+    ]  # fmt: skip
 
 
 @hookimpl

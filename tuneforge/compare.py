@@ -81,7 +81,7 @@ def _name(path: str, paths: Sequence[str]) -> str:
 
 
 def _of_run(name: str, folder: Path) -> Candidate:
-    model = folder / "model"
+    model = folder.resolve() / "model"  # `outputs/latest` is about to name this evaluation
     if not model.is_dir():
         status = record.read_record(folder)["status"]
         raise ConfigError(f"evaluate {folder}: the run left no model; its status is {status}")

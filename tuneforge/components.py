@@ -16,7 +16,21 @@ from tuneforge.columns import Role as Role
 from tuneforge.protocols import LM as LM
 from tuneforge.protocols import Context as Context
 from tuneforge.protocols import Step as Step
-from tuneforge.rows import Answer, Conclusion, Encoded, Kept, Loaded, Loss, Metric, Rejected, Request, Row, Stage, Stats
+from tuneforge.rows import (
+    Answer,
+    Conclusion,
+    Encoded,
+    HeldOut,
+    Kept,
+    Loaded,
+    Loss,
+    Metric,
+    Rejected,
+    Request,
+    Row,
+    Stage,
+    Stats,
+)
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger as LightningLogger
@@ -114,6 +128,14 @@ class Transform(Component):
     def apply(self, rows: Iterable[Row], context: Context) -> Kept:
         """Every input row is yielded (changed or not) or yielded as Rejected."""
         raise NotImplementedError
+
+    def adapt(self, loaded: Loaded, rows: Sequence[Row], held_out: Sequence[HeldOut], context: Context) -> Loaded:
+        """The model and tokenizer that train, made of those found and of the rows after all transforms.
+
+        The default returns what it is given. What is made is a copy: the model as found stays what the tuned one is
+        compared with.
+        """
+        return loaded
 
 
 @dataclass(kw_only=True)

@@ -42,7 +42,10 @@ class Ready:
     """Everything that was proved before the first step."""
 
     prepared: Prepared
+    found: Loaded
+    """The model as found, which is the base."""
     loaded: Loaded
+    """The model that trains: the same, unless a transform adapted it."""
     train: EncodedSet
     validation: EncodedSet | None
     proof: Proof
@@ -94,13 +97,14 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         _same_data(run, context.folder, book, prepared)
     with book.stage("proof"):
         context.labels = run.strategy.labels(prepared.train)
-        loaded = run.model.load(run.strategy.head, context)
+        found = run.model.load(run.strategy.head, context)
+        loaded = adapted(run, found, prepared, context)
         facts = {"head": run.strategy.head, "labels": list(context.labels), "learning_rate": run.learning_rate}
         book.update(model=announce.model(run, loaded), hardware=record.hardware(), **facts)
         train = encode(run, prepared.train, loaded.tokenizer, context)
         encoded.quarantine(train.rejected, context.folder)
         encoded.refuse(run, train.rejected, len(prepared.train))
-        sets, odd = askable(run, prepared.held_out, loaded.tokenizer, context)
+        sets, odd = askable(run, prepared.held_out, found.tokenizer, context)
         encoded.held_out(run, prepared.held_out, odd, context)
         prepared = replace(prepared, held_out=sets)
         validation, odd = watched(run, prepared.held_out, loaded.tokenizer, context)
@@ -112,7 +116,15 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
         mixed = mixture.encoded(prepared.mixture, train.by_source, epochs)
         prepare.write_mixture(mixed, context.folder)
         announce.mixture(mixed, proof.unit)
-    return Ready(prepared, loaded, train, validation, proof)
+    return Ready(prepared, found, loaded, train, validation, proof)
+
+
+def adapted(run: Run, found: Loaded, prepared: Prepared, context: RunContext) -> Loaded:
+    """The model and tokenizer that train: those found, unless a transform adapts them to the rows."""
+    loaded = found
+    for component in run.transform.values():
+        loaded = component.adapt(loaded, prepared.train, prepared.held_out, context)
+    return loaded
 
 
 def audit(run: Run, prepared: Prepared, context: RunContext) -> None:
@@ -154,7 +166,7 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     for note in notes:
         context.note(note)
     prepared = ready.prepared
-    variants, choice = contenders(run, ready.loaded, chosen, prepared.held_out, prepared.train, context)
+    variants, choice = contenders(run, ready.found, chosen, prepared.held_out, prepared.train, context)
     return Base(chosen, sets, choice, measure(run, variants, sets, chosen, context))
 
 

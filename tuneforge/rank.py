@@ -17,7 +17,7 @@ from typing import Any
 from tuneforge import ranks, saved
 from tuneforge.context import RunContext
 from tuneforge.errors import TuneForgeError
-from tuneforge.execute import callbacks, quiet_libraries
+from tuneforge.execute import adapted, callbacks, quiet_libraries
 from tuneforge.training.devices import world
 
 
@@ -45,7 +45,7 @@ def serve(folder: Path, given: Mapping[str, Any]) -> None:
     quiet_libraries()
     prepared = prepare(run, context)
     context.labels = run.strategy.labels(prepared.train)
-    loaded = run.model.load(run.strategy.head, context)
+    loaded = adapted(run, run.model.load(run.strategy.head, context), prepared, context)
     train = encode(run, prepared.train, loaded.tokenizer, context)
     sets, _ = askable(run, prepared.held_out, loaded.tokenizer, context)
     watched = [row for held in sets if held.split == "validation" for row in held.rows]

@@ -18,8 +18,9 @@ def save_whole(model: Module, folder: Path) -> None:
 
 
 def load_whole(model: Any, folder: Path) -> Module:
-    """The weights in `folder` put into this model. ConfigError where they are another model's."""
+    """The weights in `folder` put into this model, grown to their vocabulary. ConfigError for another model's."""
     try:
+        _grow(model, folder)
         saved, report = type(model).from_pretrained(
             folder,
             config=copy.deepcopy(model.config),  # the folder's own may make a model of any size
@@ -37,6 +38,20 @@ def load_whole(model: Any, folder: Path) -> Module:
         raise ConfigError(f"{folder}: these are not weights of this {type(model).__name__}: {reason}") from error
     found: Module = model
     return found
+
+
+def _grow(model: Any, folder: Path) -> None:
+    """Rows for tokens that a transform added to the vocabulary before these weights were trained."""
+    from safetensors import safe_open
+
+    own = model.get_input_embeddings().weight
+    name = next((n for n, p in model.named_parameters() if p is own), "")
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as weights:
+            if name in weights.keys():  # noqa: SIM118 (no mapping)
+                rows, width = weights.get_slice(name).get_shape()
+                if rows > own.shape[0] and width == own.shape[1]:
+                    model.resize_token_embeddings(rows, mean_resizing=False)
 
 
 def refuse_quantized(model: Module, name: str) -> None:

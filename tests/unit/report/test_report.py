@@ -113,7 +113,7 @@ def test_transforms_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "  transform  normalize  999 rows: 2 dropped (2 empty), 200 changed;"
         " white space 153, odd \\x1b[31m [bold] 1  0.1 s",
-        "  transform  nothing to do for dedup on test.t",
+        "  transform  every row left as it is by dedup on test.t",
     ]
 
 
