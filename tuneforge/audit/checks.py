@@ -11,7 +11,7 @@ from tuneforge.errors import ConfigError
 
 Check = Callable[[Subject], Iterable[Finding]]
 
-CHECKS: tuple[str, ...] = ("leakage", "near_leakage", "shared_prompts", "personal_data")
+CHECKS: tuple[str, ...] = ("leakage", "near_leakage", "shared_prompts", "duplicates", "contradictions", "personal_data")
 """Names of all checks: `audit.fail_on` and `audit.skip` name them."""
 
 

@@ -32,7 +32,7 @@ class Kind(StrEnum):
     row = "row"
     """Prompt and answer, or the text, are equal, case and whitespace aside."""
     folded = "folded"
-    """Equal in all letters and digits, where these tell a row from others: punctuation, width or misread characters differ."""
+    """Equal in all letters and digits, where these tell rows apart: punctuation, width or misread characters differ."""
     contained = "contained"
     """Its texts stand whole in one training row, in order and one right after the other."""
     near = "near"
