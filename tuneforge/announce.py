@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tuneforge.training.fit import Fitted
     from tuneforge.training.proof import Proof
 
+ROWS = 3
+"""Rows that `tuneforge check` shows for each warning."""
 STYLES = {"better": "bold green", "not proven": "bold yellow", "worse": "bold red"}
 
 
@@ -66,15 +68,23 @@ def mixture(found: Sequence[Part], unit: str) -> None:
         say("mixture", f"share of the loss's {unit} and passes in the whole run: {of}")
 
 
-def findings(found: Sequence[Finding]) -> None:
-    """What the audit warns of, and what it looked at in vain."""
+def findings(found: Sequence[Finding], detailed: bool = False) -> None:
+    """What the audit warns of, and what it looked at in vain; detailed: with the first rows and what to do."""
     styles = {"warning": "yellow", "error": "red"}
-    for one in found:
-        if one.severity in styles:
-            say("audit", f"{one.check}: {one.text}", styles[one.severity])
-    quiet = [one.check for one in found if one.severity not in styles]
+    for one in sorted(found, key=lambda f: f.severity != "error"):
+        if one.severity not in styles:
+            continue
+        first = f"  ({one.rows[0].place})" if one.rows and not detailed else ""
+        say("audit", f"{one.check}: {one.text}{first}", styles[one.severity])
+        if detailed:
+            for row in one.rows[:ROWS]:
+                say("", f"  {row.place}  {_short(row.text)}")
+            if one.action:
+                say("", f"  {one.action}")
+    warned = {one.check for one in found if one.severity in styles}
+    quiet = dict.fromkeys(one.check for one in found if one.check not in warned)
     if quiet:
-        say("audit", f"nothing to mend: {', '.join(dict.fromkeys(quiet))}")
+        say("audit", f"nothing to mend: {', '.join(quiet)}")
 
 
 def model(run: Run, loaded: Loaded) -> str:

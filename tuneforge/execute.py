@@ -28,6 +28,7 @@ from tuneforge.settings import Run
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
 
+    from tuneforge.audit.checks import Audited
     from tuneforge.evaluation.baseline import Choice
     from tuneforge.evaluation.measure import Measured
     from tuneforge.evaluation.verdict import Verdict
@@ -71,7 +72,7 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
         try:
             with book.closing():
                 quiet_libraries()
-                ready = prove(run, context, book)
+                ready = prove(run, context, book, only_check)
                 if not only_check:
                     verdict = adapt(run, ready, context, book)
                     gate(run, verdict)
@@ -80,8 +81,9 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
     return book
 
 
-def prove(run: Run, context: RunContext, book: Record) -> Ready:
+def prove(run: Run, context: RunContext, book: Record, only_check: bool = False) -> Ready:
     """Everything before the first step; DataRefused where the data does not deserve one."""
+    from tuneforge.audit import outcome
     from tuneforge.preparation import encoded, mixture, prepare
     from tuneforge.training import proof as proofs
     from tuneforge.training.optimise import planned_steps
@@ -89,11 +91,12 @@ def prove(run: Run, context: RunContext, book: Record) -> Ready:
     from tuneforge.training.text.held_out import askable, watched
 
     with book.stage("data"):
+        earlier = outcome.read(context.folder) if run.resume else None
         prepared = prepare.prepare(run, context)
         prepare.write(prepared, context.folder)
         announce.data(prepared)
         prepare.refuse(run, prepared)
-        audit(run, prepared, context)
+        audit(run, prepared, context, earlier, detailed=only_check)
         _same_data(run, context.folder, book, prepared)
     with book.stage("proof"):
         context.labels = run.strategy.labels(prepared.train)
@@ -127,15 +130,18 @@ def adapted(run: Run, found: Loaded, prepared: Prepared, context: RunContext) ->
     return loaded
 
 
-def audit(run: Run, prepared: Prepared, context: RunContext) -> None:
-    """What the rows are like; DataRefused where `audit.fail_on` says so."""
+def audit(
+    run: Run, prepared: Prepared, context: RunContext, earlier: Audited | None = None, *, detailed: bool = False
+) -> None:
+    """What the rows are like, sought once; DataRefused where `audit.fail_on` says so."""
     from tuneforge.audit import checks, outcome
     from tuneforge.audit.subject import Subject
 
-    found = list(checks.findings(Subject(run, prepared.train.distinct, prepared.held_out, context)))
-    outcome.write(found, context.folder)
-    announce.findings(found)
-    outcome.refuse(found, run.audit.fail_on)
+    subject = Subject(run, prepared.train.distinct, prepared.held_out, context, prepared.sources)
+    audited = earlier or checks.audit(subject)
+    outcome.write(audited, context.folder)
+    announce.findings(audited.findings, detailed)
+    outcome.refuse(audited.findings, run.audit.fail_on)
 
 
 def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:

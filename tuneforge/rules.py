@@ -38,6 +38,7 @@ def problems(run: Run) -> Iterator[str]:
     yield from _optimisation_problems(run)
     yield from _device_problems(run)
     yield from _evaluation_problems(run)
+    yield from _audit_problems(run)
     if not 0 <= run.max_quarantined <= 1:
         yield f"max_quarantined={run.max_quarantined}: is a share between 0 and 1"
     for path, component in run.components():
@@ -198,3 +199,16 @@ def asked(source: DataSource) -> list[str]:
     found = [f"weight={source.weight:g}"] if source.weight != 1 else []
     found += [f"epochs={source.epochs:g}"] if source.epochs is not None else []
     return found + ([f"proportion={source.proportion:g}"] if source.proportion is not None else [])
+
+
+def _audit_problems(run: Run) -> Iterator[str]:
+    from tuneforge.audit.checks import CHECKS, SEVERITIES
+
+    for key, allowed in (("fail_on", [*CHECKS, *SEVERITIES]), ("skip", CHECKS)):
+        for name in getattr(run.audit, key):
+            if name not in allowed:
+                yield f"audit.{key}: no check '{name}' ({', '.join(allowed)}).{nearest(name, allowed)}"
+    if run.audit.sample < 1:
+        yield f"audit.sample={run.audit.sample}: must be 1 or more"
+    if run.audit.preview < 0:
+        yield f"audit.preview={run.audit.preview}: must be 0 or more"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 
 from tuneforge.audit.finding import Finding, Severity
@@ -11,14 +13,45 @@ from tuneforge.errors import ConfigError
 
 Check = Callable[[Subject], Iterable[Finding]]
 
-CHECKS: tuple[str, ...] = ("leakage", "near_leakage", "shared_prompts", "duplicates", "contradictions", "personal_data")
+CHECKS: tuple[str, ...] = (
+    "leakage",
+    "near_leakage",
+    "shared_prompts",
+    "duplicates",
+    "contradictions",
+    "personal_data",
+    "completeness",
+    "lengths",
+    "formats",
+    "diversity",
+    "register",
+    "refusals",
+    "bias",
+    "fit",
+)
 """Names of all checks: `audit.fail_on` and `audit.skip` name them."""
+SEVERITIES = ("warning", "error")
+"""What `audit.fail_on` may name beside checks."""
 
 
-def findings(subject: Subject) -> Iterator[Finding]:
-    """What every check that is not skipped finds. A library that is missing is said as a finding, not raised."""
+@dataclass(frozen=True)
+class Audited:
+    """What all checks found, in their order."""
+
+    findings: Sequence[Finding]
+    seconds: Mapping[str, float]
+    """What each check took."""
+
+
+def audit(subject: Subject) -> Audited:
+    """Make every check that is not skipped. A missing library is said as a finding; any other error is a bug."""
+    found: list[Finding] = []
+    seconds: dict[str, float] = {}
     for name in subject.context.progress([n for n in CHECKS if n not in subject.run.audit.skip], "audit"):
+        began = time.perf_counter()
         try:
-            yield from list(import_module(f"tuneforge.audit.{name}").check(subject))
+            found += import_module(f"tuneforge.audit.{name}").check(subject)
         except ConfigError as missing:
-            yield Finding(check=name, severity=Severity.info, text=f"not checked: {missing}")
+            found.append(Finding(check=name, severity=Severity.info, text=f"not checked: {missing}"))
+        seconds[name] = round(time.perf_counter() - began, 3)
+    return Audited(found, seconds)

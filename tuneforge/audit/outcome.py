@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from tuneforge.audit.finding import Finding, Severity
+from tuneforge.audit.checks import Audited
+from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.errors import DataRefused
 from tuneforge.files import write_text
 
@@ -15,12 +17,26 @@ SHOWN = 5
 """Rows that a refusal names for each finding."""
 
 
-def write(found: Sequence[Finding], folder: Path) -> None:
-    """Add the findings to data/audit.json."""
+def write(audited: Audited, folder: Path) -> None:
+    """Add the findings, and the seconds of each check, to data/audit.json."""
     path = folder / "data" / "audit.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    content["findings"] = [asdict(one) for one in found]
+    content["findings"] = [asdict(one) for one in audited.findings]
+    content["seconds"] = dict(audited.seconds)
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read(folder: Path) -> Audited | None:
+    """What an earlier start of this run found; None where it did not get as far."""
+    path = folder / "data" / "audit.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "findings" not in content:
+        return None
+    return Audited([_finding(one) for one in content["findings"]], content.get("seconds", {}))
+
+
+def _finding(saved: dict[str, Any]) -> Finding:
+    return Finding(**saved | {"severity": Severity(saved["severity"]), "rows": [Shown(**r) for r in saved["rows"]]})
 
 
 def refusing(found: Iterable[Finding], fail_on: Iterable[str]) -> list[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tuneforge.evaluation.figures import with_interval
 from tuneforge.files import write_text
-from tuneforge.report import answers, charts, curves, files, learning, ticks
+from tuneforge.report import answers, audit, charts, curves, files, learning, ticks
 
 ROLES = ("target", "general", "safety")
 KINDS = {"more of the same": "better", "enough": "better"}
@@ -48,6 +48,8 @@ def render(run: files.RunFiles) -> str:
         panels=[] if run.record.get("program") else charts.panels(run.metrics),
         strips=[(role, found) for role in ROLES if (found := answers.columns(run.samples, run.metrics, role))],
         ticks=[] if run.record.get("program") else ticks.ticks(run),
+        findings=audit.findings(run),
+        audited=sum((run.audit.get("seconds") or {}).values()),
         commands=commands(run),
         plots=curves.plots(run.log),
         numbers=numbers(run),
