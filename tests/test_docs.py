@@ -18,6 +18,7 @@ import yaml
 
 from tests.plugins.workshop import ROOT, Workshop, call, tuneforge
 from tuneforge import cli, commands, completion, composition, describe, hookspecs, plugins, saved
+from tuneforge.audit.checks import CHECKS
 from tuneforge.complaints import FAMILIAR
 from tuneforge.composition import compose_config
 from tuneforge.kinds import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS
@@ -268,6 +269,11 @@ def test_evaluators_and_files_named_in_the_pages_exist() -> None:
     table = text.split("## Evaluators")[1].split("## Intervals")[0]
     options = plugins.load().options("evaluator")
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(options)
+
+
+def test_audit_page_lists_every_check_in_order() -> None:
+    text = (DOCS / "audit.md").read_text(encoding="utf-8").split("## The checks")[1].split("### ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == list(CHECKS)
 
 
 def test_exit_codes_are_the_errors_own() -> None:

@@ -110,7 +110,8 @@ def _parts(task: str, found: Sequence[Exchange], kinds: Sequence[str]) -> Iterat
         yield Finding(
             check=NAME, severity=Severity.warning, text=f"{len(blank):,} of {len(found):,} answers of {task} begin"
             " with a blank, the others do not", count=len(blank), of=len(found), rows=shown(blank),
-            action="Take the blanks away: the first token of an answer depends on them. `+transform=clean` does."
+            action="Take the blanks away, the first token of an answer depends on them: `+transform=normalize`"
+            " `transform.normalize.strip=true`."
         )  # fmt: skip
 
 

@@ -201,7 +201,7 @@ def _languages(prose: Sequence[Exchange], sampled: str) -> Finding:
         text=text,
         count=len(others),
         of=len(told),
-        action="Where only one language is wanted, leave the others out (`+transform=language`)." if others else "",
+        action="Where only one language is wanted, leave the others out." if others else "",
         rows=_labelled(unlike or others),
         bars=[(name, count) for name, count in counts.most_common()] if len(counts) > 1 else (),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.unit.audit.conftest import MakeSubject
 from tests.unit.audit.prose import paragraph, question
+from tuneforge import plugins
 from tuneforge.audit import checks, outcome
 from tuneforge.audit.checks import CHECKS, Audited
 from tuneforge.audit.finding import Finding, Severity, Shown
@@ -33,6 +35,13 @@ KINDS = {
     "one": (Dpo(), [{"prompt": "a", "chosen": "b", "rejected": "c"}]),
     "none": (Instruction(), []),
 }
+
+
+def test_components_that_actions_name_are_installed() -> None:
+    code = "".join(f.read_text(encoding="utf-8") for f in Path(checks.__file__).parent.glob("*.py"))
+    named = {f"{group}/{name}" for group, name in re.findall(r"`\+?(transform|strategy)=(\w+)`", code)}
+    assert {"transform/length", "strategy/clm"} <= named
+    assert named - plugins.load().components.keys() == set()
 
 
 def test_each_check_is_a_module_of_its_name() -> None:
