@@ -30,7 +30,7 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
     """deidentify, exact_dedup, extend_vocabulary, incomplete, length, near_dedup, normalize, oversample, select,
-    task_type, undersample."""
+    semantic_dedup, task_type, undersample."""
     from tuneforge.transform.deidentify import Deidentify
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.extend_vocabulary import ExtendVocabulary
@@ -40,12 +40,13 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.normalize import Normalize
     from tuneforge.transform.oversample import Oversample
     from tuneforge.transform.select import Select
+    from tuneforge.transform.semantic_dedup import SemanticDedup
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
     return [
         Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Length, NearDedup, Normalize, Oversample, Select,
-        TaskType, Undersample,
+        SemanticDedup, TaskType, Undersample,
     ]  # fmt: skip
 
 

@@ -37,6 +37,7 @@ NEEDS = {
     "data/text": ["data.text.path=train.txt"],
     "model/hf": ["model.path=./model"],
     "optimizer/schedule_free": ["scheduler=constant"],
+    "transform/semantic_dedup": ["transform.semantic_dedup.model=./embedder"],
     "transform/length": ["transform.length.max_characters=9"],
     "transform/select": ["transform.select.budget=9"],
     "synthetic/template": ["synthetic.template.grammar=helpdesk"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,18 @@ class Part(StrEnum):
     row = "row"
     prompt = "prompt"
     answer = "answer"
+
+
+class Keep(StrEnum):
+    """Which of several rows that tell the same stays."""
+
+    first = "first"
+    longest = "longest"
+
+
+def order(texts: Sequence[str], keep: Keep) -> list[int]:
+    """The numbers of all texts, those that stay before those that go."""
+    return sorted(range(len(texts)), key=lambda number: -len(texts[number]) if keep is Keep.longest else 0)
 
 
 def text(columns: Mapping[str, Any], part: Part = Part.row) -> str:

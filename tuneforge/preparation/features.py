@@ -56,19 +56,17 @@ def vectors(texts: Sequence[str], features: str, seed: int) -> ndarray:
     return dense(ngrams(texts), seed) if features == NGRAMS else embeddings(texts, features)
 
 
-def embeddings(texts: Sequence[str], path: str) -> ndarray:
-    """(n, width) float32 of length 1, by a sentence-transformers model: a folder or a hub name."""
+def embeddings(texts: Sequence[str], path: str, key: str = "features") -> ndarray:
+    """(n, width) float32 of length 1, by a sentence-transformers model: a folder or a hub name that `key` gave."""
     from tuneforge.errors import ConfigError
     from tuneforge.extras import require
 
-    require("sentence_transformers", "semantic", f"features={path}")
+    require("sentence_transformers", "semantic", f"{key}={path}")
     from sentence_transformers import SentenceTransformer
 
     try:
         model = SentenceTransformer(str(Path(path).expanduser()) if Path(path).expanduser().exists() else path)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"features={path}: is no sentence-transformers model ({str(error).splitlines()[0]})"
-        ) from error
+        raise ConfigError(f"{key}={path}: is no sentence-transformers model ({str(error).splitlines()[0]})") from error
     made: ndarray = model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
     return made

@@ -64,7 +64,7 @@ class Search:
         """
         import numpy as np
 
-        shingles = lru_cache(maxsize=8 * BATCH)(lambda number: self.shingling.of(self.text(number)))
+        shingles = lru_cache(maxsize=BATCH)(lambda number: self.shingling.of(self.text(number)))
         sketches, signatures = self.signatures()
         buckets = meeting(signatures)
         held: dict[int, list[int]] = {}

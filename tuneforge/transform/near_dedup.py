@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Transform
-from tuneforge.preparation.compared import Part
+from tuneforge.preparation.compared import Keep, Part
 from tuneforge.preparation.shingles import Shingling, Unit
 from tuneforge.rows import Kept, Rejected, Row
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
-
-
-class Keep(StrEnum):
-    """Which of several rows that are nearly the same stays."""
-
-    first = "first"
-    longest = "longest"
 
 
 @dataclass(kw_only=True)
@@ -66,7 +58,8 @@ class NearDedup(Transform):
             len(rows), text, self.threshold, Shingling(self.unit, self.size), context.seed,
             kind=lambda number: repr(rows[number].columns.get("label")),
         )  # fmt: skip
-        order = sorted(range(len(rows)), key=lambda n: -len(text(n))) if self.keep is Keep.longest else None
+        longest = self.keep is Keep.longest
+        order = compared.order([text(n) for n in range(len(rows))], self.keep) if longest else None
         found = {near.text: near for near in search.near(order)}
         if search.limited:
             context.counts["rows not compared with all that may be near"] += search.limited

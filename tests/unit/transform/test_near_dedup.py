@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tuneforge.preparation.compared import Part
+from tuneforge.preparation.compared import Keep, Part
 from tuneforge.preparation.shingles import Unit
 from tuneforge.rows import Rejected, Row
-from tuneforge.transform.near_dedup import Keep, NearDedup
+from tuneforge.transform.near_dedup import NearDedup
 
 LONG = "Please tell me how I can reset the password of my work laptop, it was locked this morning"
 OTHER = "Open the settings, choose the account and follow the three steps that are shown there"
