@@ -230,7 +230,10 @@ def gate(run: Run, verdict: Verdict) -> None:
 
 def fingerprint(rows: Sequence[Row]) -> str:
     """Hash over the training rows in order: equal for equal data."""
-    return hashlib.sha256("".join(row.id for row in rows).encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.id.encode())
+    return digest.hexdigest()[:16]
 
 
 def _same_data(run: Run, folder: Path, book: Record, prepared: Prepared) -> None:

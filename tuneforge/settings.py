@@ -53,6 +53,14 @@ class Grouping(StrEnum):
     off = "off"
 
 
+class Streaming(StrEnum):
+    """Whether rows are kept on disk instead of in memory."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
 class GateLevel(StrEnum):
     """Which verdicts pass."""
 
@@ -231,6 +239,8 @@ class Run:
     """A run directory to continue; alone, with only length, devices and learning rate changed."""
     max_quarantined: float = 0.05
     """Largest share of rows that may be dropped before the run is refused."""
+    streaming: Streaming = Streaming.auto
+    """Keep rows on disk, read as they are needed: auto (where the files are large for the memory), on or off."""
     model: Model = MISSING
     """The model to adapt."""
     data: dict[str, DataSource] = field(default_factory=dict)

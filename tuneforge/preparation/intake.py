@@ -13,6 +13,8 @@ from tuneforge.errors import ConfigError
 from tuneforge.preparation.convert import Layout
 from tuneforge.preparation.formats import layout
 from tuneforge.preparation.messages import Unusable, kind_of
+from tuneforge.preparation.store import Pool
+from tuneforge.preparation.view import View
 from tuneforge.rows import Rejected, Row, content_hash
 from tuneforge.settings import Run
 
@@ -49,12 +51,12 @@ class Intake:
     """The rows of one source with their report."""
 
     report: SourceReport
-    rows: list[Row]
+    rows: Sequence[Row]
     rejected: list[Rejected]
 
 
-def read_source(key: str, group: str, source: DataSource, context: Context) -> Intake:
-    """Read a source of `data`, `validation` or `test`; its rows bear the source `<group>.<key>`."""
+def read_source(key: str, group: str, source: DataSource, context: Context, pool: Pool | None = None) -> Intake:
+    """Read a source of `data`, `validation` or `test` into the pool; its rows bear the source `<group>.<key>`."""
     if source.limit is not None and source.limit < 1:
         raise ConfigError(f"{group}.{key}.limit={source.limit} must be at least 1")
     name, split = f"{group}.{key}", "train" if group == "data" else group
@@ -63,7 +65,8 @@ def read_source(key: str, group: str, source: DataSource, context: Context) -> I
     raw = [row.columns for row in head if isinstance(row, Row)]
     found = layout(name, source, raw) if raw else None
     counted = context.progress(chain(head, stream), f"reading {name}")
-    rows, rejected = _convert(counted, name, source, found, _trains(context.run, group))
+    pool = [] if pool is None else pool
+    rows, rejected = _convert(counted, name, source, found, _trains(context.run, group), pool)
     if found is not None and not rows:
         _explain(name, found, rejected, raw, context.run)
     if any(kind_of(r.reason) == "broken gzip" for r in rejected):
@@ -73,13 +76,15 @@ def read_source(key: str, group: str, source: DataSource, context: Context) -> I
     return Intake(report, rows, rejected)
 
 
-def run_generator(key: str, generator: Generator, seeds: Iterable[Row], context: Context) -> Intake:
-    """Run a generator of `synthetic`; its rows bear the source `synthetic.<key>`."""
+def run_generator(key: str, generator: Generator, seeds: Iterable[Row], context: Context, pool: Pool) -> Intake:
+    """Run a generator of `synthetic` into the pool; its rows bear the source `synthetic.<key>`."""
     name = f"synthetic.{key}"
-    made = [_numbered(row, number) for number, row in enumerate(generator.generate(seeds, context), 1)]
-    raw = [row.columns for row in made[:HEAD] if isinstance(row, Row)]
+    made = (_numbered(row, number) for number, row in enumerate(generator.generate(seeds, context), 1))
+    head = list(islice(made, HEAD))
+    raw = [row.columns for row in head if isinstance(row, Row)]
     found = layout(name, DataSource(), raw) if raw else None
-    rows, rejected = _convert(made, name, None, found, _trains(context.run, "synthetic"))
+    trains = _trains(context.run, "synthetic")
+    rows, rejected = _convert(chain(head, made), name, None, found, trains, pool)
     kind = f"{generator.name}, {found.said}" if found else f"{generator.name}, no row"
     return Intake(_report(name, "train", "", kind, rows, rejected, "target", found), rows, rejected)
 
@@ -105,13 +110,15 @@ def _convert(
     source: DataSource | None,
     found: Layout | None,
     strategy: Strategy | None,
-) -> tuple[list[Row], list[Rejected]]:
-    rows: list[Row] = []
+    pool: Pool,
+) -> tuple[View, list[Rejected]]:
+    """The usable rows, as they stand in the pool, and the others; of most of these only their places are held."""
+    before = len(pool)
     rejected: list[Rejected] = []
     shown = source.columns.id if source else None
     for item in stream:
         if isinstance(item, Rejected):
-            rejected.append(Rejected(replace(item.row, source=name), item.reason))
+            rejected.append(Rejected(_bare(item.row, name, len(rejected)), item.reason))
             continue
         try:
             assert found is not None
@@ -119,10 +126,15 @@ def _convert(
             if strategy is not None and not strategy.takes(columns):
                 raise Unusable(f"no {strategy.record}: the row has {', '.join(columns)}")
         except Unusable as unusable:
-            rejected.append(Rejected(replace(item, source=name), str(unusable)))
+            rejected.append(Rejected(_bare(item, name, len(rejected)), str(unusable)))
             continue
-        rows.append(_row(item, columns, name, found, shown))
-    return rows, rejected
+        pool.append(_row(item, columns, name, found, shown))
+    return View(pool, range(before, len(pool))), rejected
+
+
+def _bare(row: Row, name: str, before: int) -> Row:
+    """A row that is not used; beyond the first ones without what it held."""
+    return replace(row, source=name, columns=row.columns if before < HEAD else {})
 
 
 def _row(raw: Row, columns: dict[str, Any], name: str, found: Layout, shown: str | None) -> Row:
@@ -165,7 +177,7 @@ def _report(
     split: str,
     path: str,
     kind: str,
-    rows: list[Row],
+    rows: Sequence[Row],
     rejected: list[Rejected],
     role: str,
     found: Layout | None,

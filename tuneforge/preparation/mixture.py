@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tuneforge.components import Context, DataSource
+from tuneforge.preparation import store
 from tuneforge.preparation.view import View
 from tuneforge.rules import TINY, asked
 
@@ -88,7 +89,7 @@ def _capped(run: Run, name: str, times: float, rows: float, context: Context) ->
 
 def parts(run: Run, epoch: View) -> list[Part]:
     """What each source of the config really brings; one that brings nothing stands here with 0 rows."""
-    sources = [sys.intern(row.source) for row in epoch.rows]
+    sources = [sys.intern(source) for source in store.sources(epoch.rows)]
     rows = Counter(sources)
     seen = Counter(sources[place] for place in epoch.places)
     used = Counter(sources[place] for place in set(epoch.places))

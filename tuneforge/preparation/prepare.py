@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from tuneforge.preparation.discretion import discreet
 from tuneforge.preparation.intake import Intake, SourceReport, read_source, run_generator
 from tuneforge.preparation.mixture import Part
 from tuneforge.preparation.share import cut
+from tuneforge.preparation.store import pool
 from tuneforge.preparation.transforming import TransformReport, transform
 from tuneforge.preparation.view import View
 from tuneforge.preparation.weights import weighted
@@ -47,23 +47,25 @@ class Prepared:
 
 def prepare(run: Run, context: Context) -> Prepared:
     """Read, generate, cut shares, transform, weight. Refuses nothing: see `refuse`."""
-    intakes = [read_source(key, "data", source, context) for key, source in run.data.items()]
-    seeds = [row for intake in intakes for row in intake.rows]
-    intakes += [run_generator(key, generator, seeds, context) for key, generator in run.synthetic.items()]
-    train, held_out = cut(run, [row for intake in intakes for row in intake.rows], context)
+    rows = pool(context)
+    intakes = [read_source(key, "data", source, context, rows) for key, source in run.data.items()]
+    seeds = View(rows, range(len(rows)))
+    intakes += [run_generator(key, generator, seeds, context, rows) for key, generator in run.synthetic.items()]
+    stay, held_out = cut(run, rows, context)
     read = _read_held_out(run, context)
     held_out = _in_config_order(run, held_out, read)
     intakes += read.values()
 
-    train, held_out, reports, dropped = _transformed(run, train, held_out, context)
+    train, held_out, reports, dropped = _transformed(run, stay, held_out, context)
     epoch = weighted(run, train, context)
+    mixed = mixture.parts(run, epoch)
     prepared = Prepared(
         train=epoch,
         held_out=held_out,
         rejected=[rejected for intake in intakes for rejected in intake.rejected],
-        sources=_reports(run, intakes, epoch, held_out),
+        sources=_reports(run, intakes, mixed, held_out),
         transforms=reports,
-        mixture=mixture.parts(run, epoch),
+        mixture=mixed,
         dropped=dropped,
     )
     return discreet(run, prepared)
@@ -93,8 +95,8 @@ def _in_config_order(run: Run, shares: Sequence[HeldOut], read: Mapping[tuple[st
 
 
 def _transformed(
-    run: Run, train: list[Row], held_out: list[HeldOut], context: Context
-) -> tuple[list[Row], list[HeldOut], list[TransformReport], dict[str, list[Rejected]]]:
+    run: Run, train: Sequence[Row], held_out: list[HeldOut], context: Context
+) -> tuple[Sequence[Row], list[HeldOut], list[TransformReport], dict[str, list[Rejected]]]:
     reports: list[TransformReport] = []
     dropped: dict[str, list[Rejected]] = {}
     for key, component in run.transform.items():
@@ -110,10 +112,10 @@ def _transformed(
 
 
 def _reports(
-    run: Run, intakes: Sequence[Intake], train: Sequence[Row], held_out: Sequence[HeldOut]
+    run: Run, intakes: Sequence[Intake], mixed: Sequence[Part], held_out: Sequence[HeldOut]
 ) -> list[SourceReport]:
     """The reports of all sources with the rows that are really used, and one for each share."""
-    seen = Counter(row.source for row in train)
+    seen = {part.source: part.seen for part in mixed}
     sets = {(held.split, held.name): held for held in held_out}
     reports = []
     for report in (intake.report for intake in intakes):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from array import array
+from collections.abc import Mapping, Sequence
 
 from tuneforge.components import Context, DataSource
 from tuneforge.data.share import Share
 from tuneforge.errors import ConfigError
 from tuneforge.preparation import signature
+from tuneforge.preparation.view import View
 from tuneforge.rows import HeldOut, Row
 from tuneforge.settings import Run
 
@@ -17,23 +20,21 @@ Place = tuple[str, str]
 Range = tuple[float, float]
 
 
-def cut(run: Run, rows: Sequence[Row], context: Context) -> tuple[list[Row], list[HeldOut]]:
+def cut(run: Run, rows: Sequence[Row], context: Context) -> tuple[View, list[HeldOut]]:
     """(rows that stay, sets that are cut), before deduplication and transforms. Synthetic rows always stay.
 
     Rows of one group, else with one prompt or text, have one position in [0, 1), a hash: equal in every
     run and whatever other rows there are. A share is a range of positions.
     """
     ranges = _ranges(run)
-    positions = [None if row.source.startswith("synthetic.") else position(row) for row in rows] if ranges else []
-    places = _assigned(ranges, {at for at in positions if at is not None}, context)
-    stay: list[Row] = [] if ranges else list(rows)
-    sets: dict[Place, list[Row]] = {place: [] for place in ranges}
-    for row, at in zip(rows, positions, strict=bool(ranges)):
-        place = None if at is None else places.get(at)
-        (stay if place is None else sets[place]).append(row)
+    if not ranges:
+        return View(rows, range(len(rows))), []
+    # NaN lies in no range.
+    positions = array("d", (math.nan if row.source.startswith("synthetic.") else position(row) for row in rows))
+    stay, sets = _assigned(ranges, positions, context)
     sources: dict[str, Mapping[str, DataSource]] = {"validation": run.validation, "test": run.test}
-    return stay, [
-        HeldOut(name=key, split=split, role=str(sources[split][key].role), rows=found)
+    return View(rows, stay), [
+        HeldOut(name=key, split=split, role=str(sources[split][key].role), rows=View(rows, found))
         for (split, key), found in sets.items()
     ]
 
@@ -61,22 +62,24 @@ def _ranges(run: Run) -> dict[Place, Range]:
     return ranges
 
 
-def _assigned(ranges: Mapping[Place, Range], positions: Iterable[float], context: Context) -> dict[float, Place]:
-    """Position: the set that takes it. A range that holds no position takes the nearest free one, aloud."""
-    free = sorted(positions)
-    distinct = len(free)
-    taken: dict[float, Place] = {}
-    for place, (low, high) in ranges.items():
-        taken |= {at: place for at in free if low <= at < high}
-    free = [at for at in free if at not in taken]
-    for place, (low, high) in ranges.items():
-        if place not in taken.values() and len(free) > 1:
-            middle = (low + high) / 2
-            _, nearest = min((abs(at - middle), at) for at in free)
-            free.remove(nearest)
-            taken[nearest] = place
+def _assigned(
+    ranges: Mapping[Place, Range], positions: Sequence[float], context: Context
+) -> tuple[Sequence[int], dict[Place, Sequence[int]]]:
+    """(rows that stay, rows of each set). A range that holds no position takes the nearest free one, aloud."""
+    import numpy as np
+
+    at = np.asarray(positions)
+    owner = np.full(len(at), -1)
+    for number, (low, high) in enumerate(ranges.values()):
+        owner[(at >= low) & (at < high)] = number
+    for number, (place, (low, high)) in enumerate(ranges.items()):
+        free = np.unique(at[(owner == -1) & ~np.isnan(at)])
+        if not (owner == number).any() and len(free) > 1:
+            owner[at == free[np.argmin(np.abs(free - (low + high) / 2))]] = number
+            distinct = len(np.unique(at[~np.isnan(at)]))
             context.note(
-                f"{'.'.join(place)}: the data has only {distinct:,} different prompts or groups and none falls into "
-                f"{high - low:.3g} of them, so one is held out"
+                f"{'.'.join(place)}: the data has only {distinct:,} different prompts or groups and none falls into"
+                f" {high - low:.3g} of them, so one is held out"
             )
-    return taken
+    rows = {number: array("q", np.flatnonzero(owner == number).tobytes()) for number in range(-1, len(ranges))}
+    return rows[-1], {place: rows[number] for number, place in enumerate(ranges)}

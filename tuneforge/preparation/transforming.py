@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from tuneforge.components import Context, Transform
 from tuneforge.errors import PluginError
 from tuneforge.preparation.messages import kind_of
+from tuneforge.preparation.store import Pool, pool
 from tuneforge.rows import Rejected, Row, content_hash
 
 EXAMPLES = 5
@@ -72,7 +73,7 @@ class TransformReport:
 class Transformed:
     """Rows after one transform, those it dropped, and the report."""
 
-    rows: list[Row]
+    rows: Sequence[Row]
     dropped: list[Rejected]
     report: TransformReport
 
@@ -81,7 +82,7 @@ def transform(key: str, component: Transform, rows: Iterable[Row], set_name: str
     """Apply one transform, in one pass. PluginError if a row is neither yielded nor rejected."""
     began = time.perf_counter()
     context.counts.clear()
-    ledger = Ledger(key, rows)
+    ledger = Ledger(key, rows, pool(context))
     for item in component.apply(ledger.given(), context):
         ledger.take(item)
     ledger.prove(component)
@@ -102,9 +103,9 @@ def veiled(report: TransformReport) -> TransformReport:
 class Ledger:
     """Holds what a transform yields against what it was given; only rows not yet answered for are held to compare."""
 
-    def __init__(self, key: str, rows: Iterable[Row]) -> None:
+    def __init__(self, key: str, rows: Iterable[Row], pool: Pool | None = None) -> None:
         self.key = key
-        self.kept: list[Row] = []
+        self.kept: Pool = [] if pool is None else pool
         self.dropped: list[Rejected] = []
         self.changes: list[Change] = []
         self.before = self.changed = self.added = self.labelled = 0
@@ -122,7 +123,8 @@ class Ledger:
         """A row that came out: dropped, as it was, changed, or new."""
         if isinstance(item, Rejected):
             self._original(item.row)
-            self.dropped.append(item)
+            bare = len(self.dropped) >= EXAMPLES and not isinstance(self.kept, list)
+            self.dropped.append(item._replace(row=replace(item.row, columns={})) if bare else item)
             return
         before = self._original(item)
         if before is None:

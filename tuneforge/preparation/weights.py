@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from tuneforge.components import Context, Strategy
 from tuneforge.errors import ConfigError
-from tuneforge.preparation import mixture
+from tuneforge.preparation import mixture, store
 from tuneforge.preparation.view import View
 from tuneforge.rows import Row
 from tuneforge.rules import mixture_problems
@@ -40,8 +40,8 @@ def weighted(run: Run, rows: Sequence[Row], context: Context) -> View:
 
 def _grouped(rows: Sequence[Row]) -> Places:
     groups: dict[str, array[int]] = {}
-    for place, row in enumerate(rows):
-        groups.setdefault(row.source, array("q")).append(place)
+    for place, source in enumerate(store.sources(rows)):
+        groups.setdefault(source, array("q")).append(place)
     return groups
 
 
@@ -49,7 +49,7 @@ def _part(run: Run, rows: Sequence[Row], places: Sequence[int]) -> Sequence[int]
     """The rows of one source whose seeded hashes are smallest: a smaller fraction is part of every larger one."""
     if run.mixture.fraction == 1:
         return places
-    hashes = [_hash(run.seed, rows[place]) for place in places]
+    hashes = array("Q", (_hash(run.seed, rows[place]) for place in places))
     order = sorted(range(len(places)), key=hashes.__getitem__)
     return sorted(places[at] for at in order[: max(1, round(len(places) * run.mixture.fraction))])
 

@@ -23,7 +23,11 @@ class ExactDedup(Transform):
         """The first row of each content; the others Rejected, naming the one that is kept."""
         from tuneforge.preparation import signature
 
-        first: dict[bytes | str, Row] = {}
+        first: dict[bytes | str, str] = {}
         for row in rows:
-            kept = first.setdefault(signature.content(row.columns) if self.fold else content_hash(row.columns), row)
-            yield row if kept is row else Rejected(row, f"duplicate: of {kept.place}")
+            content = signature.content(row.columns) if self.fold else content_hash(row.columns)
+            if (kept := first.get(content)) is None:
+                first[content] = row.place
+                yield row
+            else:
+                yield Rejected(row, f"duplicate: of {kept}")
