@@ -30,7 +30,9 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
     """deidentify, exact_dedup, extend_vocabulary, incomplete, length, near_dedup, normalize, oversample, select,
-    semantic_dedup, task_type, undersample."""
+    semantic_dedup, task_type, undersample, synonyms, reorder, back_translation, contextual."""
+    from tuneforge.transform.back_translation import BackTranslation
+    from tuneforge.transform.contextual import Contextual
     from tuneforge.transform.deidentify import Deidentify
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.extend_vocabulary import ExtendVocabulary
@@ -39,15 +41,31 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.near_dedup import NearDedup
     from tuneforge.transform.normalize import Normalize
     from tuneforge.transform.oversample import Oversample
+    from tuneforge.transform.reorder import Reorder
     from tuneforge.transform.select import Select
     from tuneforge.transform.semantic_dedup import SemanticDedup
+    from tuneforge.transform.synonyms import Synonyms
     from tuneforge.transform.task_type import TaskType
     from tuneforge.transform.undersample import Undersample
 
     return [
-        Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Length, NearDedup, Normalize, Oversample, Select,
-        SemanticDedup, TaskType, Undersample,
-    ]  # fmt: skip
+        Deidentify,
+        ExactDedup,
+        ExtendVocabulary,
+        Incomplete,
+        Length,
+        NearDedup,
+        Normalize,
+        Oversample,
+        Select,
+        SemanticDedup,
+        TaskType,
+        Undersample,
+        Synonyms,
+        Reorder,
+        BackTranslation,
+        Contextual,
+    ]
 
 
 @hookimpl

@@ -40,6 +40,8 @@ NEEDS = {
     "transform/semantic_dedup": ["transform.semantic_dedup.model=./embedder"],
     "transform/length": ["transform.length.max_characters=9"],
     "transform/select": ["transform.select.budget=9"],
+    "transform/contextual": ["transform.contextual.model=./bert"],
+    "transform/back_translation": ["transform.back_translation.forward=./there", "transform.back_translation.back=./b"],
     "synthetic/template": ["synthetic.template.grammar=helpdesk"],
     "strategy/distill": ["strategy.teacher=./large"],
 }

@@ -16,6 +16,7 @@ CLASSES = {
     "reward": "AutoModelForSequenceClassification",
     "token_classification": "AutoModelForTokenClassification",
     "embedding": "AutoModel",
+    "seq2seq": "AutoModelForSeq2SeqLM",
 }
 """Head → the Auto class that loads it."""
 LABELLED = ("sequence_classification", "token_classification")

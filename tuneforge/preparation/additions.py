@@ -9,11 +9,14 @@ from enum import StrEnum
 from fractions import Fraction
 from math import ceil, floor
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tuneforge.components import Context
+from tuneforge.components import Context, Transform
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Row
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
 
 
 class By(StrEnum):
@@ -99,6 +102,15 @@ def wrong_size(name: str, to: str, words: tuple[str, ...]) -> Iterator[str]:
         wrong = True
     if wrong:
         yield f"transform.{name}.to={to} must be {', '.join(words)}, a whole number, or a ratio between 0 and 1"
+
+
+def dropped_behind(part: Transform, run: Run, kinds: Sequence[str]) -> Iterator[str]:
+    """Transforms of these names that stand after the part and would drop the rows that it adds."""
+    mine = False
+    for key, other in run.transform.items():
+        mine |= other is part
+        if mine and other.name in kinds:
+            yield f"transform.{key} stands after {part.name} and would drop what it adds; name it before"
 
 
 def count(context: Context, name: str, before: int, after: int) -> None:

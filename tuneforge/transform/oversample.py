@@ -12,6 +12,7 @@ from tuneforge.preparation.additions import (
     Places,
     by_class,
     count,
+    dropped_behind,
     repeats,
     require_classes,
     size_wanted,
@@ -46,11 +47,7 @@ class Oversample(Transform):
         yield from wrong_size(self.name, self.to, ("largest", "median"))
         if self.max_repeats is not None and self.max_repeats < 2:
             yield f"transform.{self.name}.max_repeats={self.max_repeats} must be at least 2, or null"
-        mine = False
-        for key, part in run.transform.items():
-            mine |= part is self
-            if mine and "dedup" in part.name:
-                yield f"transform.{key} stands after {self.name} and would drop its copies; name it before"
+        yield from dropped_behind(self, run, ("exact_dedup", "near_dedup"))
 
     def apply(self, rows: Iterable[Row], context: Context) -> Kept:
         """The rows in order, each followed by its copies. ConfigError where no row has a class."""

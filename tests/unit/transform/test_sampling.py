@@ -149,7 +149,7 @@ def test_copies_are_not_dropped_again() -> None:
     over = Oversample()
     run.transform = {"oversample": over, "again": ExactDedup()}
     assert list(over.check(run)) == [
-        "transform.again stands after oversample and would drop its copies; name it before"
+        "transform.again stands after oversample and would drop what it adds; name it before"
     ]
     run.transform = {"again": ExactDedup(), "oversample": over}
     assert list(over.check(run)) == []
