@@ -293,9 +293,9 @@ class Run:
     @classmethod
     def from_config(cls, config: DictConfig, types: Mapping[str, str]) -> Run:
         """The typed objects of a composed or saved config; ConfigError lists every rule that it breaks."""
-        _refuse_missing(config)
-        _refuse_literal_secrets(config, types)
         try:
+            _refuse_missing(config)
+            _refuse_literal_secrets(config, types)
             run = OmegaConf.to_object(config)
         except OmegaConfBaseException as error:
             raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error

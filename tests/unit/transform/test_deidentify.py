@@ -242,6 +242,8 @@ def test_a_readable_mapping_lies_outside_the_run_directory_for_its_owner_alone(
     inside = Deidentify(mapping=str(context.folder / "data" / "m.jsonl"))
     with pytest.raises(ConfigError, match="would lie readable in the run directory"):
         treated(inside, context, row(text=MAIL))
+    with pytest.raises(ConfigError, match=r"mapping=.*: it cannot be written"):
+        treated(Deidentify(mapping=str(file / "below.jsonl")), context, row(text=MAIL))
     with pytest.raises(ConfigError, match="is a folder"):
         treated(Deidentify(mapping=str(tmp_path)), context, row(text=MAIL))
 
@@ -284,3 +286,14 @@ def test_nothing_is_lost_among_many_batches(context: RunContext) -> None:
     assert [r.line for r in done.rows] == list(range(600))
     assert len({r.columns["text"] for r in done.rows}) == 600
     assert not [r for r in done.dropped if isinstance(r, Rejected)]
+
+
+def test_a_key_stands_in_the_environment_or_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneforge.composition import compose_config
+
+    chosen = ["+transform=deidentify", "transform.deidentify.mapping_key=${oc.env:ABSENT_KEY}"]
+    monkeypatch.delenv("ABSENT_KEY", raising=False)
+    with pytest.raises(ConfigError, match=r"transform\.deidentify\.mapping_key: .*'ABSENT_KEY' not found"):
+        compose_config(chosen)
+    with pytest.raises(ConfigError, match="a secret is never written down"):
+        compose_config([chosen[0], "transform.deidentify.mapping_key=abcdef"])

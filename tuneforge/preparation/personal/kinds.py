@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 DIRECT = (
-    "CREDIT_CARD", "IBAN", "US_SSN", "EMAIL", "PHONE", "IP", "DATE_OF_BIRTH", "RECORD_NUMBER", "ADDRESS", "POSTAL_CODE"
+    "CREDIT_CARD", "IBAN", "US_SSN", "EMAIL", "IP", "PHONE", "DATE_OF_BIRTH", "RECORD_NUMBER", "ADDRESS", "POSTAL_CODE"
 )  # fmt: skip
 """Kinds that name or reach a person by themselves, in the order that decides between spans of equal length."""
 

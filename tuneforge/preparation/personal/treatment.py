@@ -68,7 +68,10 @@ class Treatment:
         """Write the mapping of all that was replaced so far, where it is asked for."""
         if file is not None:
             books = (entry for book in self._books.values() for entry in book.entries.values())
-            mapping.write((*self._entries, *books), file, self._asked.mapping_key)
+            try:
+                mapping.write((*self._entries, *books), file, self._asked.mapping_key)
+            except OSError as error:
+                raise ConfigError(f"mapping={file}: it cannot be written ({error.strerror})") from error
 
     def treated(self, rows: Sequence[Row], context: Context) -> Iterator[Row | Rejected]:
         """The rows with replacements, in order."""
