@@ -17,14 +17,20 @@ def tuneforge_model() -> list[type[c.Model]]:
 
 @hookimpl
 def tuneforge_data() -> list[type[c.DataSource]]:
-    """json, csv, parquet, text, share."""
+    """json, csv, parquet, text, xml, conll, hub, sql, duckdb, logs, share."""
+    from tuneforge.data.conll import Conll
     from tuneforge.data.csv import Csv
+    from tuneforge.data.duckdb import DuckDB
+    from tuneforge.data.hub import Hub
     from tuneforge.data.json import Json
+    from tuneforge.data.logs import Logs
     from tuneforge.data.parquet import Parquet
     from tuneforge.data.share import Share
+    from tuneforge.data.sql import Sql
     from tuneforge.data.text import Text
+    from tuneforge.data.xml import Xml
 
-    return [Json, Csv, Parquet, Text, Share]
+    return [Json, Csv, Parquet, Text, Xml, Conll, Hub, Sql, DuckDB, Logs, Share]
 
 
 @hookimpl

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tuneforge.plugins import Catalogue
 PATH_GROUPS = ("model", "data", *HELD_OUT_GROUPS)
 _OVERRIDE = re.compile(rf"^(?P<head>\+?(?:{'|'.join(PATH_GROUPS)})(?:@[^=]*)?)=(?P<value>.*)$", re.DOTALL)
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|[^\[\](),]+")
+_TEMPLATE = re.compile(r"^(?P<key>\+{0,2}[\w@/.]+\.columns\.\w+)=(?P<text>[^'\"]?[^'\"]*\{.*)$", re.DOTALL)
 _GRAMMAR_CALL = re.compile(r"^\s*\w+\(")
 
 
@@ -38,7 +40,8 @@ class PathChoices:
     found: dict[tuple[str, str], PathChoice] = field(default_factory=dict)
 
     def in_override(self, override: str) -> str:
-        """The override with each path in its value replaced by the option made for it."""
+        """The override with each path in its value replaced by the option made for it, a template quoted."""
+        override = quoted_template(override)
         match = _OVERRIDE.match(override)
         if not match or _GRAMMAR_CALL.match(match["value"]):
             return override
@@ -81,8 +84,7 @@ class PathChoices:
     def _is_path(self, group: str, text: str) -> bool:
         if not text or text.startswith(("${", "$")):
             return False
-        exists = Path(text).exists() if group == "model" else Path(text).is_file()
-        return "/" in text or "." in text or text.startswith("~") or exists
+        return bool({"/", ".", "*", "?"} & set(text)) or text.startswith("~") or Path(text).exists()
 
     def _model(self, text: str) -> PathChoice:
         path = os.path.expanduser(text)
@@ -96,13 +98,63 @@ class PathChoices:
 
     def _source(self, group: str, text: str) -> PathChoice:
         path = os.path.expanduser(text)
-        name = Path(path).name
-        bare = name[:-3] if name.lower().endswith(".gz") else name
-        stem, suffix = os.path.splitext(bare)
+        key = _key(path)
+        return PathChoice(group, f"path_{key}", f"{group}.{key}", self._reader(group, text, path), path)
+
+    def _reader(self, group: str, text: str, path: str) -> type:
+        """The source that reads the file, or the files of a folder, a pattern or an archive."""
+        from tuneforge.data.files import saved_by_datasets, suffix, suffixes_in
+
+        if saved_by_datasets(path):
+            return self.catalogue.component("data/hub")
         sources = self._suffixes()
-        if suffix.lower() not in sources:
-            known = ", ".join(sorted(sources))
-            raise ConfigError(f"{group}={text}: no source reads '{suffix or name}' files; known suffixes: {known}")
-        key = re.sub(r"\W", "_", stem)
-        key = key if key.isidentifier() else f"_{key}"
-        return PathChoice(group, f"path_{key}", f"{group}.{key}", sources[suffix.lower()], path)
+        inside = suffixes_in(path)
+        if inside is None:
+            found = suffix(path)
+            if f".{found}" not in sources:
+                raise ConfigError(f"{group}={text}: {_unread(path, found, sources)}")
+            return sources[f".{found}"]
+        counts = {kind: count for kind, count in inside.items() if f".{kind}" in sources}
+        kinds = {sources[f".{kind}"] for kind in counts}
+        if len(kinds) != 1:
+            raise ConfigError(f"{group}={text}: {_mixed(text, counts, inside, sources)}")
+        return kinds.pop()
+
+
+def quoted_template(override: str) -> str:
+    """`data.x.columns.prompt={a} {b}` as Hydra's grammar takes it, which reads a brace as a dictionary."""
+    match = _TEMPLATE.match(override)
+    return override if match is None else f"{match['key']}='{match['text']}'"
+
+
+def _key(path: str) -> str:
+    """The key of a path: its stem made an identifier; of a pattern without one the folder's name."""
+    named = [part for part in Path(os.path.abspath(path)).parts if re.search(r"\w", part.split(".")[0])]
+    name = named[-1] if named else "data"
+    bare = name[:-3] if name.lower().endswith(".gz") else name
+    stem = os.path.splitext(bare)[0].removesuffix(".tar")
+    key = re.sub(r"\W", "_", stem)
+    key = key.strip("_") or key if {"*", "?", "["} & set(name) else key
+    return key if key.isidentifier() else f"_{key}"
+
+
+def _unread(path: str, suffix: str, sources: Mapping[str, type]) -> str:
+    if not Path(path).exists() and re.fullmatch(r"[\w-]+/[\w.-]+", path):
+        return f"there is no such path. A data set of the Hugging Face hub is data=hub data.hub.path={path}"
+    what = f"'.{suffix}'" if suffix else f"'{Path(path).name}'"
+    return f"no source reads {what} files; known suffixes: {', '.join(sorted(sources))}"
+
+
+def _mixed(text: str, counts: Mapping[str, int], inside: Mapping[str, int], sources: Mapping[str, type]) -> str:
+    """Why a folder, pattern or archive has no one source, and what to type instead."""
+    if not inside:
+        return "no file matches" if not Path(text).exists() else "there is no file in it"
+    if not counts:
+        seen = ", ".join(f"{count:,} {'.' + kind if kind else 'without suffix'}" for kind, count in inside.items())
+        return f"no source reads what is in it ({seen}); known suffixes: {', '.join(sorted(sources))}"
+    kinds = ", ".join(f"{count:,} .{kind}" for kind, count in counts.items())
+    most = max(counts, key=lambda kind: counts[kind])
+    name = getattr(sources[f".{most}"], "name", most)
+    if Path(text).is_dir():
+        return f"it holds files of several kinds ({kinds}); name one of them: '{text.rstrip('/')}/**/*.{most}'"
+    return f"it holds files of several kinds ({kinds}); name the source to read: data={name} data.{name}.path={text}"

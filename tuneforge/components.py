@@ -85,7 +85,7 @@ class DataSource(Component):
     """File suffixes (without dot, without .gz) for which `data=PATH` chooses this source."""
 
     path: str = ""
-    """File to read."""
+    """File to read, a folder or a pattern (`logs/*.jsonl`) of files, or an archive of them."""
     split: str = "train"
     """Split to read, where the source has several."""
     weight: float = 1.0
@@ -102,7 +102,12 @@ class DataSource(Component):
     role: Role = Role.target
     """What an evaluation set stands for: target, general or safety."""
     columns: Columns = field(default_factory=Columns)
-    """Canonical name: name in the file; overrides detection."""
+    """Canonical name: name in the file, a dotted path, or a template of them; overrides detection."""
+
+    @property
+    def needs_path(self) -> bool:
+        """Whether it cannot read without a path: a source of files."""
+        return bool(self.suffixes)
 
     def read(self, context: Context) -> Kept:
         """Rows with raw columns, `file` and `line` set; what cannot be read is yielded as Rejected.

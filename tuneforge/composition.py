@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tuneforge import plugins
-from tuneforge.choices import PathChoices
+from tuneforge.choices import PathChoices, quoted_template
 from tuneforge.complaints import ROOT_KEYS, readable, unknown_key
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.experiments import job
@@ -117,8 +117,8 @@ def points(overrides: Sequence[str], catalogue: Catalogue | None = None) -> list
 
 
 def _quoted_paths(override: str) -> str:
-    """A `~` path is no word in Hydra's grammar; sweeps keep it by quoting."""
-    return re.sub(r"(?<=[=,\[])(~/[^,\]]*)", r"'\1'", override)
+    """A `~` path is no word in Hydra's grammar, nor is a template; sweeps keep them by quoting."""
+    return re.sub(r"(?<=[=,\[])(~/[^,\]]*)", r"'\1'", quoted_template(override))
 
 
 def _parse(overrides: Iterable[str]) -> list[Override]:

@@ -24,8 +24,9 @@ def problems(run: Run) -> Iterator[str]:
     """Every rule that reaches over several keys."""
     for split, sources in (("data", run.data), ("validation", run.validation), ("test", run.test)):
         for key, source in sources.items():
-            if source.suffixes and not source.path:
-                yield f"{split}.{key}.path: name a file ({', '.join(f'.{s}' for s in source.suffixes)})"
+            if source.needs_path and not source.path:
+                known = ", ".join(f".{suffix}" for suffix in source.suffixes)
+                yield f"{split}.{key}.path: name a file{f' ({known})' if known else ''}"
     for key, source in run.data.items():
         if source.role != "target":
             yield f"data.{key}.role={source.role}: a role belongs to validation and test sets, not to training data"

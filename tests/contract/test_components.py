@@ -35,6 +35,12 @@ NEEDS = {
     "data/csv": ["data.csv.path=train.csv"],
     "data/parquet": ["data.parquet.path=train.parquet"],
     "data/text": ["data.text.path=train.txt"],
+    "data/xml": ["data.xml.path=train.xml"],
+    "data/conll": ["data.conll.path=train.conll"],
+    "data/hub": ["data.hub.path=owner/name"],
+    "data/sql": ["data.sql.path=train.sqlite"],
+    "data/duckdb": ["data.duckdb.path=train.duckdb"],
+    "data/logs": ["data.logs.path=requests.jsonl"],
     "model/hf": ["model.path=./model"],
     "optimizer/schedule_free": ["scheduler=constant"],
     "transform/semantic_dedup": ["transform.semantic_dedup.model=./embedder"],
@@ -68,7 +74,7 @@ def composed_with(reference: str) -> Any:
 def test_every_group_that_the_first_version_promises_is_there() -> None:
     promised = {
         "model": {"hf", "tiny"},
-        "data": {"json", "csv", "parquet", "text", "share"},
+        "data": {"json", "csv", "parquet", "text", "xml", "conll", "hub", "sql", "duckdb", "logs", "share"},
         "transform": {"exact_dedup", "length"},
         "synthetic": {"template"},
         "strategy": {"clm", "sft", "instruction", "dpo"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from tuneforge.components import Context, DataSource
-from tuneforge.data.reading import MAX_ROW_BYTES, Line, existing, lines, not_utf8
+from tuneforge.data.files import Input, read_files
+from tuneforge.data.reading import MAX_ROW_BYTES, File, Line, lines, not_utf8
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Kept, Rejected, Row
 
@@ -29,18 +29,21 @@ class Csv(DataSource):
 
     def read(self, context: Context) -> Kept:
         """Rows with the header's names. A row with too many or too few cells is rejected."""
-        file = existing(self.path)
-        reader = _Reader(file, self.path, self._separator(file))
+        return read_files(self.path, self.suffixes, context, self._read)
+
+    def _read(self, given: Input) -> Kept:
+        name, file = given
+        reader = _Reader(file, name, self._separator(file))
         header = reader.header()
         for line, cells, problem in reader.rows():
             if not problem and len(cells) != len(header):
                 problem = f"wrong number of cells: {len(cells)}, the header has {len(header)}"
             if problem:
-                yield Rejected(Row(columns={}, file=self.path, line=line), problem)
+                yield Rejected(Row(columns={}, file=name, line=line), problem)
             else:
-                yield Row(columns=dict(zip(header, cells, strict=True)), file=self.path, line=line)
+                yield Row(columns=dict(zip(header, cells, strict=True)), file=name, line=line)
 
-    def _separator(self, file: Path) -> str:
+    def _separator(self, file: File) -> str:
         if self.delimiter is None:
             return "\t" if ".tsv" in file.suffixes else ","
         separator = {"\\t": "\t", "tab": "\t"}.get(self.delimiter, self.delimiter)
@@ -52,7 +55,7 @@ class Csv(DataSource):
 class _Reader:
     """Python's CSV reader over our own lines: it knows where a row began, and its bytes."""
 
-    def __init__(self, file: Path, name: str, separator: str) -> None:
+    def __init__(self, file: File, name: str, separator: str) -> None:
         # The standard limit of 131,072 characters per cell is one setting for the whole process.
         csv.field_size_limit(MAX_ROW_BYTES)
         self._name = name
@@ -87,7 +90,7 @@ class _Reader:
             if cells or problem:
                 yield self._taken[0].number, cells, problem
 
-    def _texts(self, file: Path) -> Iterator[str]:
+    def _texts(self, file: File) -> Iterator[str]:
         for line in lines(file):
             self._taken.append(line)
             yield line.data.decode("utf-8", "surrogateescape")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
-from tuneforge.data.reading import MAX_ROW_BYTES, not_utf8, whole
+from tuneforge.data.reading import MAX_ROW_BYTES, File, not_utf8, whole
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.rows import Kept, Rejected, Row
 
@@ -52,7 +51,7 @@ class Document:
     In a truncated gzip file the rows before the break are yielded, then one Rejected that names it.
     """
 
-    def __init__(self, file: Path, name: str) -> None:
+    def __init__(self, file: File, name: str) -> None:
         self.name = name
         self.text, self.broken = whole(file)
         self._dirty = bool(_ESCAPED_BYTE.search(self.text))

@@ -7,12 +7,13 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tuneforge.components import Context, DataSource
 from tuneforge.data.document import Decoder, Document, made_row
-from tuneforge.data.reading import BROKEN_GZIP, UTF8_BOM, Line, broken_gzip, decoded, existing, lines, open_bytes
+from tuneforge.data.each import each_element
+from tuneforge.data.files import Input, read_files
+from tuneforge.data.reading import BROKEN_GZIP, UTF8_BOM, File, Line, broken_gzip, decoded, lines, open_bytes
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Kept
 
@@ -43,6 +44,8 @@ class Json(DataSource):
 
     rows: str | None = None
     """Key that holds the array of rows, in a file that is one object around it."""
+    each: str | None = None
+    """A nested list, as a dotted path: one row of each of its elements, with the columns around it."""
 
     def read(self, context: Context) -> Kept:
         """Rows as they stand in the file.
@@ -50,25 +53,31 @@ class Json(DataSource):
         Invalid JSON in JSON Lines rejects the line; in an array or object it is a ConfigError, because
         what follows cannot be told apart.
         """
-        file = existing(self.path)
+        said: set[Content] = set()
+        found = read_files(self.path, self.suffixes, context, lambda file: self._read(file, said, context))
+        return each_element(found, self.each, context)
+
+    def _read(self, given: Input, said: set[Content], context: Context) -> Kept:
+        name, file = given
         content = Content.keyed if self.rows else sniff(file)
-        _say_surprise(file, content, context)
+        if content not in said and _surprising(file, content):
+            context.note(f"{file.name} holds {content}, whatever its suffix says")
+            said.add(content)
         if content is Content.lines:
-            return _read_lines(file, self.path)
-        document = Document(file, self.path)
+            return read_lines(file, name)
+        document = Document(file, name)
         if self.rows:
             return document.array_under(self.rows)
         return document.array() if content is Content.array else document.keyed()
 
 
-def _say_surprise(file: Path, content: Content, context: Context) -> None:
+def _surprising(file: File, content: Content) -> bool:
     promised = {".jsonl": Content.lines, ".ndjson": Content.lines, ".json": Content.array}
     suffix = next((s for s in reversed(file.suffixes) if s in promised), "")
-    if suffix and content is not Content.keyed and promised[suffix] is not content:
-        context.note(f"{file.name} holds {content}, whatever its suffix says")
+    return bool(suffix) and content is not Content.keyed and promised[suffix] is not content
 
 
-def sniff(file: Path) -> Content:
+def sniff(file: File) -> Content:
     """What the file holds: an array starts with `[`; an object keyed by id has its one `{` at the margin."""
     start = _start(file)
     if start[:1] != b"{":
@@ -81,7 +90,7 @@ def sniff(file: Path) -> Content:
     return Content.lines if first is not None or any(line.data[:1] == b"{" for line in head[1:]) else Content.keyed
 
 
-def _start(file: Path) -> bytes:
+def _start(file: File) -> bytes:
     """The first bytes that are not blank; ConfigError if there are none."""
     start = b""
     with open_bytes(file) as stream:
@@ -104,7 +113,8 @@ def _whole_object(line: Line) -> dict[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _read_lines(file: Path, name: str) -> Kept:
+def read_lines(file: File, name: str) -> Kept:
+    """The objects of a JSON Lines file; a line that is none is rejected."""
     decoder = Decoder()
     for line in lines(file):
         text, problem = decoded(line)

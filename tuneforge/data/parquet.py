@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from tuneforge.components import Context, DataSource
-from tuneforge.data.reading import existing
+from tuneforge.data.each import each_element
+from tuneforge.data.files import Input, read_files
+from tuneforge.data.reading import Member
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Kept, Rejected, Row
 
@@ -21,20 +23,26 @@ class Parquet(DataSource):
     name: ClassVar[str] = "parquet"
     suffixes: ClassVar[tuple[str, ...]] = ("parquet",)
 
+    each: str | None = None
+    """A nested list, as a dotted path: one row of each of its elements, with the columns around it."""
+
     def read(self, context: Context) -> Kept:
         """Rows as they stand in the file; cells become Python values. A broken file is a ConfigError."""
+        return each_element(read_files(self.path, self.suffixes, context, self._read), self.each, context)
+
+    def _read(self, given: Input) -> Kept:
         import pyarrow.parquet as pq
         from pyarrow import ArrowException
 
-        file, done = existing(self.path), 0
+        (name, file), done = given, 0
         try:
-            with pq.ParquetFile(file) as table:
+            with pq.ParquetFile(file.open() if isinstance(file, Member) else file) as table:
                 for batch in table.iter_batches(batch_size=BATCH):
                     for offset, columns in enumerate(_values(batch), 1):
-                        yield _row(self.path, done + offset, columns)
+                        yield _row(name, done + offset, columns)
                     done += batch.num_rows
         except (ArrowException, OSError) as error:
-            raise ConfigError(f"{self.path} is no readable Parquet file (after row {done:,}): {error}") from error
+            raise ConfigError(f"{name} is no readable Parquet file (after row {done:,}): {error}") from error
 
 
 def _values(batch: Any) -> list[dict[str, Any] | str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from io import BufferedIOBase
-from pathlib import Path
+from dataclasses import dataclass, field
+from io import BufferedIOBase, BytesIO
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, cast
 
 from tuneforge.data.paths import located
@@ -23,6 +24,32 @@ GZIP_MAGIC = b"\x1f\x8b"
 UTF8_BOM = b"\xef\xbb\xbf"
 WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 BROKEN_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of an archive, held in memory; it is opened like a path."""
+
+    name: str
+    """`archive.tar.gz/folder/member.xml`."""
+    content: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def suffixes(self) -> list[str]:
+        """As of a path."""
+        return PurePosixPath(self.name).suffixes
+
+    def open(self, mode: str = "rb") -> BytesIO:
+        """Its bytes; ConfigError if there are none."""
+        if not self.content:
+            raise ConfigError(f"{self.name} is empty (0 bytes)")
+        return BytesIO(self.content)
+
+
+File = Path | Member
 
 
 class Line(NamedTuple):
@@ -58,19 +85,22 @@ def _near(file: Path) -> str:
     return nearest(file.name, [entry.name for entry in file.parent.iterdir()])
 
 
-def open_bytes(file: Path) -> BufferedIOBase:
+def open_bytes(file: File) -> BufferedIOBase:
     """The file's bytes, unpacked when it is gzip by its content (the suffix does not matter)."""
     try:
         with file.open("rb") as stream:
             magic = stream.read(2)
         if magic in WIDE_BOMS:
             raise ConfigError(f"{file} is UTF-16; save it as UTF-8")
-        return cast("BufferedIOBase", gzip.GzipFile(file)) if magic == GZIP_MAGIC else file.open("rb")
+        if magic != GZIP_MAGIC:
+            return file.open("rb")
+        packed = gzip.GzipFile(file) if isinstance(file, Path) else gzip.GzipFile(fileobj=file.open())
+        return cast("BufferedIOBase", packed)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
 
 
-def lines(file: Path) -> Iterator[Line]:
+def lines(file: File) -> Iterator[Line]:
     """Every line with its 1-based number. At most MAX_ROW_BYTES of it are held in memory."""
     number, offset = 0, 0
     with open_bytes(file) as stream:
@@ -120,7 +150,7 @@ def not_utf8(byte: int, offset: int) -> str:
     return f"not UTF-8: byte 0x{byte:02x} at byte offset {offset:,} of the file"
 
 
-def whole(file: Path) -> tuple[str, str]:
+def whole(file: File) -> tuple[str, str]:
     """(text, problem) of a file: bytes that are not UTF-8 become surrogates U+DC80..U+DCFF (surrogateescape).
 
     `problem` names the break of a truncated gzip file; the text then holds what stands before it.

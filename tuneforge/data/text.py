@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import ClassVar
 
 from tuneforge.components import Context, DataSource
-from tuneforge.data.reading import MAX_ROW_BYTES, decoded, existing, lines
+from tuneforge.data.files import Input, read_files
+from tuneforge.data.reading import MAX_ROW_BYTES, File, decoded, lines
 from tuneforge.rows import Kept, Rejected, Row
 
 
@@ -37,10 +37,13 @@ class Text(DataSource):
     def read(self, context: Context) -> Kept:
         """Rows without blank ones; a row with a line that cannot be read is rejected."""
         context.note(f"{self.path}: one row per {self.unit} (unit: {', '.join(Unit)})")
-        for part in self._parts(existing(self.path)):
-            yield part.row(self.path)
+        yield from read_files(self.path, self.suffixes, context, self._read)
 
-    def _parts(self, file: Path) -> Iterator[_Part]:
+    def _read(self, given: Input) -> Kept:
+        for part in self._parts(given.file):
+            yield part.row(given.name)
+
+    def _parts(self, file: File) -> Iterator[_Part]:
         part = _Part()
         for line in lines(file):
             text, problem = decoded(line)

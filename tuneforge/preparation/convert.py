@@ -11,6 +11,7 @@ from typing import Any
 
 from tuneforge import conversation
 from tuneforge.components import Format
+from tuneforge.preparation.mapping import Mapped
 from tuneforge.preparation.messages import Message, Unusable, filled, message, messages, ordered, text, transcript
 
 Side = str | list[Message]
@@ -25,17 +26,22 @@ class Layout:
 
     format: Format
     names: dict[str, str]
-    """Canonical name: name in the file."""
+    """Canonical name: name in the file, or an expression over its columns."""
     said: str
     """What was recognised and why, for the report."""
     extra: Counter[str] = field(default_factory=Counter)
     """Columns that are not used: number of rows that have them."""
+    mapped: Mapped = field(default_factory=lambda: Mapped({}))
+    """The names that are expressions."""
+    read: frozenset[str] = frozenset()
+    """Columns that the expressions read."""
 
     def __post_init__(self) -> None:
-        self._used = set(self.names.values())
+        self._used = {*self.names.values(), *self.read}
 
     def convert(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """Canonical columns of one row; Unusable with the reason otherwise."""
+        raw = self.mapped.apply(raw)
         self.extra.update([column for column in raw if column not in self._used])
         made: dict[str, Any] = {}
         if "chosen" in self.names:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from tuneforge.components import DataSource, Format
-from tuneforge.errors import ConfigError, nearest
+from tuneforge.errors import ConfigError
 from tuneforge.preparation.convert import Layout
+from tuneforge.preparation.mapping import Mapped, mapping
+from tuneforge.preparation.messages import Unusable
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "conversations", "conversation"),
@@ -75,10 +77,25 @@ KNOWN_LAYOUTS = (
 def layout(config_key: str, source: DataSource, head: Sequence[Mapping[str, Any]]) -> Layout:
     """The layout of a source from its first rows (their raw columns), or a ConfigError that says how to map it."""
     columns = list(dict.fromkeys(name for row in head for name in row))
-    given = _given(config_key, source, columns)
-    names = _named(given, columns)
+    given = _given(source)
+    mapped = mapping(config_key, given, columns, head)
+    read = mapped.roots(columns)
+    names = _named(given, [column for column in columns if column not in read or column in given.values()])
     if source.format is not Format.auto:
-        return _configured(config_key, source.format, given, names, columns)
+        found = _configured(config_key, source.format, given, names, columns)
+    else:
+        found = _recognised(config_key, source, given, names, columns, [_evaluated(mapped, row) for row in head])
+    return replace(found, mapped=mapped, read=frozenset(read))
+
+
+def _recognised(
+    config_key: str,
+    source: DataSource,
+    given: Mapping[str, str],
+    names: dict[str, str],
+    columns: Sequence[str],
+    head: Sequence[Mapping[str, Any]],
+) -> Layout:
     found = _detected(names, given, head)
     if found is None:
         raise ConfigError(_unrecognised(config_key, columns, names) + _wrapped(config_key, source, head))
@@ -86,17 +103,17 @@ def layout(config_key: str, source: DataSource, head: Sequence[Mapping[str, Any]
     return Layout(found, names, f"{_title(found, names)} columns {how}" + _mapping(given))
 
 
-def _given(config_key: str, source: DataSource, columns: Sequence[str]) -> dict[str, str]:
-    """The mapping of the config; every column it names must be in the file."""
+def _given(source: DataSource) -> dict[str, str]:
+    """The mapping of the config."""
     values = {f.name: getattr(source.columns, f.name) for f in fields(source.columns)}
-    given = {canonical: name for canonical, name in values.items() if name}
-    for canonical, name in given.items():
-        if name not in columns:
-            raise ConfigError(
-                f"{config_key}.columns.{canonical}={name}: the file has no such column "
-                f"(it has {', '.join(columns)}).{nearest(name, columns)}"
-            )
-    return given
+    return {canonical: name for canonical, name in values.items() if name}
+
+
+def _evaluated(mapped: Mapped, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return mapped.apply(row)
+    except Unusable:
+        return row
 
 
 def _named(given: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:

@@ -122,6 +122,7 @@ def _convert(
             continue
         try:
             assert found is not None
+            item = replace(item, columns=found.mapped.apply(item.columns)) if found.mapped.expressions else item
             columns = found.convert(item.columns)
             if strategy is not None and not strategy.takes(columns):
                 raise Unusable(f"no {strategy.record}: the row has {', '.join(columns)}")
