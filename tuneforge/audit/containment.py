@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 WORDS = 13
 """Words that a row needs: fewer stand in other texts by chance (GPT-3's longest runs)."""
+LONG = 2 * WORDS
+"""Words from which a text is itself wherever it stands."""
 GAP = 13
 """Words of a template or of another speaker that may stand between two lines."""
 SIZES = (8, 4)
@@ -85,16 +87,23 @@ def _texts(row: Row) -> list[str]:
 def stands_in(texts: Sequence[Sequence[str]], document: str) -> bool:
     """Whether the lines of all texts stand in a document in order, with at most GAP words between two.
 
-    A text has to begin and end where the document begins or ends a sentence, a line, or a label before a colon.
+    A text below LONG, and a line with words before the next, have to begin and end where the document begins or ends a
+    sentence, a line, or a label before a colon: else they are part of another sentence.
     """
     words, breaks = _pieces(document)
-    lines = [(line, at == 0, at == len(text) - 1) for text in texts for at, line in enumerate(text)]
+    lines = [
+        (line, short and at == 0, short and at == len(text) - 1)
+        for text in texts
+        for short in (sum(one.count(" ") + 1 for one in text) < LONG,)
+        for at, line in enumerate(text)
+    ]
     begin = -1
     while (begin := words.find(f" {lines[0][0]} ", begin + 1)) >= 0:
         end = begin
         for line, first, last in lines:
             at = _next(words, line, end, breaks if first else None, breaks if last else None)
-            if at < 0 or (end != begin and words.count(" ", end, at) > GAP):
+            gap = words.count(" ", end, at)
+            if at < 0 or gap > GAP or (gap and not {end, at} <= breaks):
                 break
             end = at + len(line) + 1
         else:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.audit.disguises import DISGUISES, said
 from tuneforge.audit import leakage, near_leakage, shared_prompts
 from tuneforge.audit.finding import Finding, Severity
 from tuneforge.audit.leaks import Kind, Leaks, leaks
@@ -27,11 +28,6 @@ Columns = dict[str, Any]
 
 def rows(name: str, columns: Iterable[Columns]) -> list[Row]:
     return [Row(columns=c, file=name, line=number) for number, c in enumerate(columns, 1)]
-
-
-def said(question: str, answer: str, *before: str) -> list[dict[str, str]]:
-    texts = [*before, question, answer]
-    return [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
 
 
 def looked(train: Iterable[Columns], *test: Columns) -> Leaks:
@@ -82,6 +78,14 @@ def test_how_a_row_stands_in_training(train: Columns, kind: str) -> None:
 )
 def test_what_is_another_row(train: Columns) -> None:
     assert kinds(train, ROW) == []
+
+
+def test_a_long_text_may_stand_inside_a_sentence() -> None:
+    long = " ".join(f"word{n}" for n in range(30))
+    assert kinds({"text": f"so {long} it is"}, {"text": long}) == ["contained"]
+    short = " ".join(f"word{n}" for n in range(20))
+    assert kinds({"text": f"so {short} it is"}, {"text": short}) == ["near"]
+    assert kinds({"text": f"so. {short}. it is"}, {"text": short}) == ["contained"]
 
 
 def test_short_rows_are_told_by_all_their_signs() -> None:
@@ -195,56 +199,6 @@ def alpaca(shared: Path) -> list[Row]:
     texts = {(f"{r['instruction']}\n\n{r['input']}".strip(), r["output"]) for r in found}
     long = sorted(pair for pair in texts if len(" ".join(pair).split()) >= 20)
     return rows("alpaca", ({"prompt": prompt, "completion": answer} for prompt, answer in long))
-
-
-def layout(row: Row) -> Row:
-    """Case and white space."""
-    return replace(row, columns={k: v.upper().replace(" ", "\n ") for k, v in row.columns.items()})
-
-
-def signs(row: Row) -> Row:
-    """Punctuation and Unicode: full stops gone, curly quotes, full-width letters."""
-
-    def change(text: str) -> str:
-        wide = str.maketrans({c: chr(ord(c) + 0xFEE0) for c in "etaoin"})
-        return text.replace(". ", " ").replace("'", "\u2019").replace('"', "\u201c").translate(wide) + " !"
-
-    return replace(row, columns={k: change(v) for k, v in row.columns.items()})
-
-
-def document(row: Row) -> Row:
-    """A longer conversation."""
-    return replace(row, columns={"messages": said(*row.columns.values(), "Hello. I have a question.", "Go on.")})
-
-
-def reworded(row: Row) -> Row:
-    """One word in seven replaced by another, numbers not."""
-    draw = random.Random(row.line)
-
-    def change(text: str) -> str:
-        words = text.split(" ")
-        plain = [at for at, word in enumerate(words) if word.isalpha()]
-        for at in draw.sample(plain, min(len(plain), len(words) // 7)):
-            words[at] = draw.choice(("certain", "perhaps", "usual", "another", "quickly"))
-        return " ".join(words)
-
-    return replace(row, columns={k: change(v) for k, v in row.columns.items()})
-
-
-def template(row: Row) -> Row:
-    """Another template in another column."""
-    return replace(
-        row, columns={"text": f"### Question\n{row.columns['prompt']}\n\n### Answer\n{row.columns['completion']}"}
-    )
-
-
-DISGUISES = {
-    layout: Kind.row,
-    signs: Kind.folded,
-    document: Kind.contained,
-    reworded: Kind.near,
-    template: Kind.contained,
-}
 
 
 @pytest.mark.shared

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tuneforge.audit.leaks import leaks
 from tuneforge.components import Columns, DataSource, Strategy
 from tuneforge.data.csv import Csv
 from tuneforge.data.json import Json
@@ -112,6 +113,8 @@ def test_every_row_is_kept_or_rejected_for_its_reason(name: str, go: Any, make_r
     assert 0 < held < rows / 4
     assert len(found.train) + held + len(found.dropped["dedup"]) == report.kept
     refuse(make_run(), found)
+    leaked = leaks(found.train, found.held_out)
+    assert leaked.of(*leaked.proven) == [], "a clean share is refused"
 
 
 @pytest.mark.parametrize("name", DUPLICATES)
