@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tuneforge.preparation.personal.kinds import KINDS, Span, resolved
+from tuneforge.preparation.personal.kinds import KINDS, Span, beside, resolved
 from tuneforge.preparation.personal.recogniser import Recogniser
 from tuneforge.preparation.personal.tagger import Tagger, words
 
@@ -203,7 +203,7 @@ def main() -> None:
 
 
 def both(first: Find, second: Find) -> Find:
-    return lambda texts: [a + b for a, b in zip(first(texts), second(texts), strict=True)]
+    return lambda texts: [beside(*found) for found in zip(first(texts), second(texts), texts, strict=True)]
 
 
 def context() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 DIRECT = (
@@ -44,3 +44,22 @@ def resolved(spans: Iterable[Span]) -> list[Span]:
             best = rank
             made.append(span)
     return made
+
+
+def beside(firm: Iterable[Span], further: Iterable[Span], text: str) -> list[Span]:
+    """Both, overlaps resolved in each; where they overlap `firm` decides, and of `further` stays what lies beside it.
+
+    Patterns with a checksum or a form of their own are firm against what a model or presidio takes a text for.
+    """
+    kept = resolved(firm)
+    pieces = [piece for span in resolved(further) for piece in _without(span, kept)]
+    return sorted([*kept, *(p for p in pieces if any(c.isalnum() for c in text[p.start : p.end]))])
+
+
+def _without(span: Span, taken: Iterable[Span]) -> Iterator[Span]:
+    start = span.start
+    for other in taken:
+        if other.end > start and other.start < span.end:
+            yield Span(start, max(start, other.start), span.kind)
+            start = other.end
+    yield Span(start, max(start, span.end), span.kind)

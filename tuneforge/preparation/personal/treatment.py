@@ -12,7 +12,7 @@ from tuneforge.components import Context
 from tuneforge.errors import ConfigError
 from tuneforge.preparation.personal import mapping, rules
 from tuneforge.preparation.personal.book import Book, Entry
-from tuneforge.preparation.personal.kinds import DEFAULT, KINDS, Span, resolved
+from tuneforge.preparation.personal.kinds import DEFAULT, KINDS, Span, beside
 from tuneforge.preparation.personal.mentions import everywhere, found_values, name_parts
 from tuneforge.preparation.personal.recogniser import SECONDS, Recogniser, Unfinished
 from tuneforge.preparation.personal.texts import replaced, texts
@@ -118,7 +118,7 @@ class Treatment:
         return [
             [
                 span
-                for span in resolved([*a, *(s for s in b if not self._wanted or s.kind in self._wanted)])
+                for span in beside(a, (s for s in b if not self._wanted or s.kind in self._wanted), text)
                 if not self._is_allowed(text[span.start : span.end])
             ]
             for text, a, b in zip(parts, found, more, strict=True)

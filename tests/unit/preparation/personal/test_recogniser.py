@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tuneforge.preparation.personal.kinds import Span, resolved
+from tuneforge.preparation.personal.kinds import Span, beside, resolved
 from tuneforge.preparation.personal.pattern import Pattern
 from tuneforge.preparation.personal.recogniser import CORE, Recogniser, Unfinished
 
@@ -174,6 +174,16 @@ def test_overlaps_become_one_of_the_longest_then_first_kind() -> None:
     assert resolved([Span(0, 9, "PHONE"), Span(0, 9, "US_SSN")]) == [Span(0, 9, "US_SSN")]
     assert resolved([Span(0, 9, "TICKET"), Span(0, 9, "PHONE")]) == [Span(0, 9, "PHONE")]
     assert resolved([Span(0, 4, "URL"), Span(4, 8, "URL")]) == [Span(0, 4, "URL"), Span(4, 8, "URL")]
+
+
+def test_what_patterns_found_stands_firm_beside_what_a_model_says() -> None:
+    text = "call 415-867-5309, Anna"
+    phone, person = Span(5, 17, "PHONE"), Span(0, 23, "PERSON")
+    assert beside([phone], [person], text) == [Span(0, 5, "PERSON"), phone, Span(17, 23, "PERSON")]
+    assert beside([phone], [Span(3, 18, "URL")], text) == [Span(3, 5, "URL"), phone]
+    assert beside([phone], [Span(4, 18, "URL")], text) == [phone]
+    assert beside([phone], [Span(8, 11, "DATE")], text) == [phone]
+    assert beside([], [person], text) == [person]
 
 
 HARD = ["a" * 20_000, "A" * 20_000, "1" * 20_000, "1 " * 10_000, "1-" * 10_000, "Aa " * 7_000, "a@" * 10_000,
