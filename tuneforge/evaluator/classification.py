@@ -24,7 +24,8 @@ class Classification(Evaluator):
 
     One class per row: the likeliest one. Rows whose label is a list: every class whose probability is above
     `threshold`; accuracy then asks for all of a row's classes and no other. A class that neither stands in the rows
-    nor is predicted has no F1; micro F1 of rows with one class is their accuracy.
+    nor is predicted has no F1; micro F1 of rows with one class is their accuracy. The recall of each class stands in
+    run.json.
     """
 
     name: ClassVar[str] = "classification"
@@ -42,9 +43,11 @@ class Classification(Evaluator):
             sides = {"predicted": _packed(predicted), "true": _packed(true)}
             words = {f"{side}.{i}": word for side, found in sides.items() for i, word in enumerate(found)}
             right = (predicted == true).all(1)
+            _say(lm.variant, predicted, true, context)
         else:
             words = {"predicted": probabilities.argmax(1), "true": true.argmax(1)}
             right = words["predicted"] == words["true"]
+            _say(lm.variant, words["predicted"][:, None] == range(true.shape[1]), true, context)
         return [
             {"accuracy": float(right[n]), **{name: float(word[n]) for name, word in words.items()}}
             for n in range(len(rows))
@@ -60,6 +63,24 @@ class Classification(Evaluator):
             "macro_f1": float(f1.mean()) if len(f1) else float("nan"),
             "micro_f1": float(2 * right.sum() / both.sum()) if both.sum() else float("nan"),
         }
+
+
+def _say(variant: str, predicted: ndarray, true: ndarray, context: Context) -> None:
+    """The recall of each class for run.json, of (n, labels) bool; nothing of a rule that says the same of all rows."""
+    if (predicted == predicted[:1]).all() or not true.any():
+        return
+    recalls = {
+        name: float((predicted & true)[:, i].sum() / true[:, i].sum())
+        for i, name in enumerate(context.labels)
+        if true[:, i].any()
+    }
+    best, worst = (end(recalls, key=recalls.__getitem__) for end in (max, min))
+    never = sum(not recall for recall in recalls.values())
+    context.note(
+        f"{variant}: recall by class from {recalls[worst]:.2f} ({worst}) to {recalls[best]:.2f} ({best}); {never:,} of"
+        f" {len(recalls):,} classes are never found",
+        **{f"recall.{name}": recall for name, recall in recalls.items()},
+    )
 
 
 Counts = tuple["ndarray", "ndarray", "ndarray"]

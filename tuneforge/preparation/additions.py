@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 
+LISTED = 12
+"""Classes up to which the report of a transform lists each."""
+SIDES = ("before", "after")
+
+
 class By(StrEnum):
     """What says which class a row belongs to."""
 
@@ -113,10 +118,24 @@ def dropped_behind(part: Transform, run: Run, kinds: Sequence[str]) -> Iterator[
             yield f"transform.{key} stands after {part.name} and would drop what it adds; name it before"
 
 
-def count(context: Context, name: str, before: int, after: int) -> None:
-    """Into the report of the transform: rows of a class before and after."""
-    context.counts[f"{name}: before"] += before
-    context.counts[f"{name}: after"] += after
+def count(context: Context, name: str, sizes: Mapping[str, tuple[int, int]], without: int, by: By) -> None:
+    """Into the report of the transform: rows of each class before and after, of many classes the ends alone.
+
+    A note has those of all classes, for run.json.
+    """
+    before, after = ([size[side] for size in sizes.values()] for side in (0, 1))
+    if without:
+        context.counts[f"rows without {by}"] += without
+    ends = {"smallest class": (min(before), min(after)), "largest class": (max(before), max(after))}
+    for what, (old, new) in (sizes if len(sizes) <= LISTED else ends).items():
+        context.counts[f"{what}: before"] += old
+        context.counts[f"{what}: after"] += new
+    numbers = {f"{side}.{what}": n for what, both in sizes.items() for side, n in zip(SIDES, both, strict=True)}
+    context.note(
+        f"{name} by {by}: {len(sizes):,} classes of {min(before):,} to {max(before):,} rows have {min(after):,} to"
+        f" {max(after):,}",
+        **numbers,
+    )
 
 
 def repeats(places: Sequence[int], size: int, seed: str) -> dict[int, int]:

@@ -71,7 +71,7 @@ class Augmentation(Transform):
             yield f"{key}.semantic_model needs sentence_transformers: pip install 'tuneforge[semantic]'"
         if self.semantic_model.startswith((".", "/", "~")) and not Path(self.semantic_model).expanduser().is_dir():
             yield f"{key}.semantic_model={self.semantic_model}: no such folder"
-        yield from dropped_behind(self, run, ("near_dedup",))
+        yield from dropped_behind(self, run, ("near_dedup", "semantic_dedup"))
         if run.strategy.record == "tags":
             yield f"{key} changes texts, and strategy={run.strategy.name} trains on tags that stand at words"
 
@@ -94,7 +94,8 @@ class Augmentation(Transform):
         budget = int(self.share * len(given))
         texts = [self._texts(row) for row in given]
         order = [n for n, found in enumerate(texts) if found and SIGN not in str(given[n].line)]
-        context.counts["rows without a text that may be changed"] += sum(not found for found in texts)
+        if without := sum(not found for found in texts):
+            context.counts["rows without a text that may be changed"] += without
         random.Random(f"{context.seed}:{self.name}").shuffle(order)
         made: dict[int, Mapping[str, Any]] = {}
         for block in context.progress(list(_blocks(order, texts)), f"transform.{self.name}"):
@@ -103,7 +104,6 @@ class Augmentation(Transform):
             for number, columns in self._changed(block, given, texts, context):
                 if len(made) < budget:
                     made[number] = columns
-        context.counts["rows added"] += len(made)
         if given and not budget:
             context.note(f"{self.name}: share={self.share} of {len(given):,} rows allows not one more")
         if len(made) < budget:

@@ -47,7 +47,7 @@ class Oversample(Transform):
         yield from wrong_size(self.name, self.to, ("largest", "median"))
         if self.max_repeats is not None and self.max_repeats < 2:
             yield f"transform.{self.name}.max_repeats={self.max_repeats} must be at least 2, or null"
-        yield from dropped_behind(self, run, ("exact_dedup", "near_dedup"))
+        yield from dropped_behind(self, run, ("exact_dedup", "near_dedup", "semantic_dedup"))
 
     def apply(self, rows: Iterable[Row], context: Context) -> Kept:
         """The rows in order, each followed by its copies. ConfigError where no row has a class."""
@@ -58,16 +58,15 @@ class Oversample(Transform):
             return
         wanted = size_wanted(self.to, [len(places) for places in classes.values()], over=True)
         copies: dict[int, int] = {}
-        short = 0
+        sizes: dict[str, tuple[int, int]] = {}
         for name, places in sorted(classes.items()):
             size = max(wanted, len(places))
             if self.max_repeats is not None:
                 size = min(size, len(places) * self.max_repeats)
-            short += size < wanted
+            sizes[name] = len(places), size
             copies |= repeats(places, size, f"{context.seed}:{self.name}:{name}")
-            count(context, name, len(places), size)
-        context.counts[f"rows without {self.by}"] += len(given) - len(copies)
-        if short:
+        count(context, self.name, sizes, len(given) - len(copies), self.by)
+        if short := sum(size < wanted for _, size in sizes.values()):
             context.note(
                 f"{self.name}: {short:,} of {len(classes):,} classes stay below {wanted:,} rows: a row stands in the"
                 f" data at most {self.max_repeats} times (transform.{self.name}.max_repeats)"

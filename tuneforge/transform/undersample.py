@@ -41,12 +41,14 @@ class Undersample(Transform):
         sizes = [len(places) for places in classes.values()]
         wanted = size_wanted(self.to, sizes, over=False) if sizes else 0
         left_out: dict[int, str] = {}
+        became: dict[str, tuple[int, int]] = {}
         for name, places in sorted(classes.items()):
             kept = min(wanted, len(places))
             draw = random.Random(f"{context.seed}:{self.name}:{name}")
             gone = draw.sample(places, len(places) - kept)
             left_out |= dict.fromkeys(gone, f"undersampled: {kept:,} of {len(places):,} rows of '{name}' are kept")
-            count(context, name, len(places), kept)
-        context.counts[f"rows without {self.by}"] += len(given) - sum(sizes)
+            became[name] = len(places), kept
+        if became:
+            count(context, self.name, became, len(given) - sum(sizes), self.by)
         for place, row in enumerate(given):
             yield Rejected(row, left_out[place]) if place in left_out else row

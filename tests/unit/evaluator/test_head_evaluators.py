@@ -35,6 +35,26 @@ def test_several_classes_by_hand() -> None:
     assert whole(Classification(threshold=0.7), lm, rows, ["a", "b"])["accuracy"] == 1.0
 
 
+def test_recall_by_class_is_scikit_learns() -> None:
+    from sklearn.metrics import recall_score
+
+    draw = np.random.default_rng(0)
+    names = [f"c{i}" for i in range(5)]
+    true, scores = draw.integers(4, size=60), draw.random((60, 5))
+    context: Any = settings(names)
+    list(Classification().measure(Fixed(predict=scores), labelled([names[i] for i in true]), context))
+    wanted = recall_score(true, scores.argmax(1), average=None, labels=range(4), zero_division=0)
+    note = context.notes[0]
+    assert [note[f"recall.{name}"] for name in names[:4]] == pytest.approx(wanted.tolist())
+    assert "recall.c4" not in note, "it stands in no row"
+    assert note["text"].startswith(f"fixed: recall by class from {wanted.min():.2f} (c{wanted.argmin()}) to ")
+    same: Any = settings(names)
+    list(Classification().measure(Fixed(predict=np.eye(5)[[0] * 60]), labelled([names[i] for i in true]), same))
+    assert same.notes == [], "a rule that always says the same"
+    list(Classification().measure(Fixed(predict=scores), labelled([[]] * 60), same))
+    assert same.notes == []
+
+
 @pytest.mark.parametrize("dense", [0.05, 1.0])
 def test_rows_of_many_classes_are_counted_beyond_a_byte(dense: float) -> None:
     """600 rows that all have a class are more than a byte counts, and 77 classes more than one word holds."""

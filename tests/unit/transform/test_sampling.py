@@ -49,7 +49,9 @@ def test_oversampled_to_the_largest() -> None:
         "rows without label": 2,
     }  # fmt: skip
     assert (done.report.added, done.report.changed, done.dropped) == (13, 0, [])
-    assert context.notes == []
+    assert [note["text"] for note in context.notes] == ["oversample by label: 3 classes of 1 to 9 rows have 9 to 9"]
+    assert context.notes[0]["before.c"] == 1
+    assert context.notes[0]["after.c"] == 9
     copies = [row for row in done.rows if row.columns.get("label") == "c"]
     assert [row.line for row in copies] == [16, *(f"16+{n}" for n in range(1, 9))]
     assert {row.history for row in copies[1:]} == {("oversample",)}
@@ -68,9 +70,9 @@ def test_oversampled_to_the_largest() -> None:
 def test_oversampled_to(to: str, cap: int | None, wanted: tuple[int, ...]) -> None:
     done, context = sampled(Oversample(to=to, max_repeats=cap), rows(UNEVEN))
     assert tuple(sizes(done.rows)[name] for name in "abc") == wanted
-    assert bool(context.notes) == (cap == 2)
+    assert len(context.notes) == (2 if cap == 2 else 1)
     if cap == 2:
-        assert context.notes[0]["text"].startswith("oversample: 3 of 3 classes stay below 20 rows: a row stands in")
+        assert context.notes[1]["text"].startswith("oversample: 3 of 3 classes stay below 20 rows: a row stands in")
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,14 @@ def test_undersampled_to(to: str, wanted: tuple[int, ...]) -> None:
     assert done.rows == [row for row in given if row in done.rows], "in their order, unchanged"
     assert done.report.reasons == {"undersampled": 14 - sum(wanted)}
     assert done.dropped[0].reason == f"undersampled: {wanted[0]} of 9 rows of 'a' are kept"
+
+
+def test_of_many_classes_the_ends_are_counted() -> None:
+    done, context = sampled(Oversample(to="3"), rows([f"c{i % 20}" for i in range(35)]))
+    assert done.report.counts == {
+        "smallest class: before": 1, "smallest class: after": 3, "largest class: before": 2, "largest class: after": 3
+    }  # fmt: skip
+    assert len(context.notes[0]) == 1 + 2 * 20
 
 
 def test_a_ratio_is_exact() -> None:
