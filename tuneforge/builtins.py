@@ -35,8 +35,8 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """deidentify, exact_dedup, extend_vocabulary, incomplete, length, near_dedup, normalize, oversample, select,
-    semantic_dedup, task_type, undersample, synonyms, reorder, back_translation, contextual."""
+    """back_translation, contextual, deidentify, exact_dedup, extend_vocabulary, incomplete, length, near_dedup,
+    normalize, oversample, quality, reorder, select, semantic_dedup, synonyms, task_type, undersample."""
     from tuneforge.transform.back_translation import BackTranslation
     from tuneforge.transform.contextual import Contextual
     from tuneforge.transform.deidentify import Deidentify
@@ -47,6 +47,7 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.near_dedup import NearDedup
     from tuneforge.transform.normalize import Normalize
     from tuneforge.transform.oversample import Oversample
+    from tuneforge.transform.quality import Quality
     from tuneforge.transform.reorder import Reorder
     from tuneforge.transform.select import Select
     from tuneforge.transform.semantic_dedup import SemanticDedup
@@ -55,23 +56,9 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.undersample import Undersample
 
     return [
-        Deidentify,
-        ExactDedup,
-        ExtendVocabulary,
-        Incomplete,
-        Length,
-        NearDedup,
-        Normalize,
-        Oversample,
-        Select,
-        SemanticDedup,
-        TaskType,
-        Undersample,
-        Synonyms,
-        Reorder,
-        BackTranslation,
-        Contextual,
-    ]
+        BackTranslation, Contextual, Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Length, NearDedup,
+        Normalize, Oversample, Quality, Reorder, Select, SemanticDedup, Synonyms, TaskType, Undersample,
+    ]  # fmt: skip
 
 
 @hookimpl
