@@ -35,14 +35,15 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """back_translation, contextual, deidentify, exact_dedup, extend_vocabulary, incomplete, length, near_dedup,
-    normalize, oversample, quality, reorder, select, semantic_dedup, synonyms, task_type, undersample."""
+    """back_translation, contextual, deidentify, exact_dedup, extend_vocabulary, incomplete, language, length,
+    near_dedup, normalize, oversample, quality, reorder, select, semantic_dedup, synonyms, task_type, undersample."""
     from tuneforge.transform.back_translation import BackTranslation
     from tuneforge.transform.contextual import Contextual
     from tuneforge.transform.deidentify import Deidentify
     from tuneforge.transform.exact_dedup import ExactDedup
     from tuneforge.transform.extend_vocabulary import ExtendVocabulary
     from tuneforge.transform.incomplete import Incomplete
+    from tuneforge.transform.language import Language
     from tuneforge.transform.length import Length
     from tuneforge.transform.near_dedup import NearDedup
     from tuneforge.transform.normalize import Normalize
@@ -56,8 +57,8 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.undersample import Undersample
 
     return [
-        BackTranslation, Contextual, Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Length, NearDedup,
-        Normalize, Oversample, Quality, Reorder, Select, SemanticDedup, Synonyms, TaskType, Undersample,
+        BackTranslation, Contextual, Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Language, Length,
+        NearDedup, Normalize, Oversample, Quality, Reorder, Select, SemanticDedup, Synonyms, TaskType, Undersample,
     ]  # fmt: skip
 
 
