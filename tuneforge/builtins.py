@@ -35,9 +35,10 @@ def tuneforge_data() -> list[type[c.DataSource]]:
 
 @hookimpl
 def tuneforge_transform() -> list[type[c.Transform]]:
-    """back_translation, contextual, deidentify, exact_dedup, extend_vocabulary, incomplete, language, length,
+    """back_translation, chunk, contextual, deidentify, exact_dedup, extend_vocabulary, incomplete, language, length,
     near_dedup, normalize, oversample, quality, reorder, select, semantic_dedup, synonyms, task_type, undersample."""
     from tuneforge.transform.back_translation import BackTranslation
+    from tuneforge.transform.chunk import Chunk
     from tuneforge.transform.contextual import Contextual
     from tuneforge.transform.deidentify import Deidentify
     from tuneforge.transform.exact_dedup import ExactDedup
@@ -57,7 +58,7 @@ def tuneforge_transform() -> list[type[c.Transform]]:
     from tuneforge.transform.undersample import Undersample
 
     return [
-        BackTranslation, Contextual, Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Language, Length,
+        BackTranslation, Chunk, Contextual, Deidentify, ExactDedup, ExtendVocabulary, Incomplete, Language, Length,
         NearDedup, Normalize, Oversample, Quality, Reorder, Select, SemanticDedup, Synonyms, TaskType, Undersample,
     ]  # fmt: skip
 
