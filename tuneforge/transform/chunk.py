@@ -40,7 +40,7 @@ class Chunk(Transform):
     unit: Unit = Unit.characters
     """characters, words, or tokens of the run's tokenizer."""
     headings: bool = False
-    """Write the last heading, or the title, of the document before each piece but the first; it adds to its size."""
+    """Write the last heading, or the title, before each piece that begins without one; it adds to the size."""
 
     def check(self, run: Run) -> Iterable[str]:
         """Pieces that go forward."""
@@ -72,7 +72,8 @@ class Chunk(Transform):
     def _rows(self, row: Row, text: str, found: Sequence[pieces.Piece]) -> Iterator[Row]:
         for number, piece in enumerate(found, 1):
             made = text[piece.start : piece.end]
-            title = pieces.heading(text, piece.start) if self.headings and number > 1 else ""
+            wanted = self.headings and number > 1 and not pieces.HEADING.match(made)
+            title = pieces.heading(text, piece.start) if wanted else ""
             columns = {**row.columns, "text": f"{title}\n\n{made}" if title else made}
             yield replace(row, columns=columns, line=f"{row.line}#{number}", group=row.group or row.place)
 

@@ -20,4 +20,4 @@ def real_rows(shared: Path, name: str) -> list[Row]:
     source.path = str(shared / "data" / path)
     run = tuneforge.compose([])
     run.strategy = strategy
-    return read_source("real", "data", source, RunContext(run, Path("unused"))).rows
+    return list(read_source("real", "data", source, RunContext(run, Path("unused"))).rows)

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+import tuneforge
 from tests.unit.transform.real import real_rows
+from tuneforge.context import RunContext
 from tuneforge.model.tiny import Tiny
 from tuneforge.preparation.transforming import transform
 from tuneforge.rows import Row
@@ -95,8 +97,8 @@ def test_check() -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("unit", [Unit.characters, Unit.words])
-def test_real_documents(unit: Unit, shared: Path) -> None:
-    context: Any = SimpleNamespace(counts=Counter())
+def test_real_documents(unit: Unit, shared: Path, tmp_path: Path) -> None:
+    context = RunContext(tuneforge.compose([]), tmp_path)
     rows = real_rows(shared, "wiki") + real_rows(shared, "c4")[:100]
     size, overlap = (1000, 100) if unit is Unit.characters else (200, 20)
     done = transform("chunk", Chunk(size=size, overlap=overlap, unit=unit), rows, "train", context)
