@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from tuneforge.preparation.personal.pattern import Pattern
 
-_PART = r"(?!(?:Apt|Suite|Unit|Box|PO|Street)\b)(?:\p{Lu}\.|\p{Lu}[\p{L}'\u2019]*(?:-\p{Lu}[\p{L}'\u2019]*)?)"
+_WORD = r"\p{Lu}(?:['\u2019](?!s\b)|\p{L})*"
+"""A capitalised word, an apostrophe in it, as in O'Neill, but no genitive."""
+_PART = r"(?!(?:Apt|Suite|Unit|Box|PO|Street)\b)(?:\p{Lu}\.|_W(?:-_W)?)".replace("_W", _WORD)
 _NAME = rf"{_PART}(?:[ \t](?:(?:de|da|di|la|le|van|von|der|den|bin|al|el|del|dos)[ \t]){{0,2}}{_PART}){{0,3}}"
 _FULL = rf"{_PART}(?:[ \t](?:(?:de|da|di|la|le|van|von|der|den|bin|al|el|del|dos)[ \t]){{0,2}}{_PART}){{1,3}}"
 _TITLE = r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Herr|Frau|Monsieur|Madame|Mme|Sr|Sra|Señora?|Signora?)"
 _NOBODY = (
     r"(?!(?:Sir|Madam|All|Team|Customer|Friends?|Santa|God|Lord|Diary|Mom|Dad|Editor|Hiring|Colleagues?|Professor|"
-    r"Members?|User|Reader|Students?|Parents?|Mr|Mrs|Ms|Dr|The|A|An|I|My|It|And|So)\b)"
+    r"Members?|User|Reader|Students?|Parents?|President|Your|Esteemed|Valued|Reviewers?|Mr|Mrs|Ms|Dr|The|A|An|I|My|It|And|So)\b)"
 )
 
 PATTERNS = (
@@ -26,6 +28,11 @@ PATTERNS = (
         rf"(?i:\b(?:call\sme|i\s?am\scalled|this\sis\sdr\.?|mein\sname\sist|ich\shei(?:ß|ss)e|je\sm'appelle|me\sllamo))\s"
         rf"{_NOBODY}(?P<value>{_NAME})",
         words=r"call me|called|this is|mein name|ich hei|m'appelle|me llamo",
+    ),
+    Pattern(
+        "PERSON",
+        rf"(?<!\w)I(?:['\u2019]m|[ ]am)[ ]{_NOBODY}(?P<value>{_FULL})(?=[ ]*(?:[,.;!?\n]|$|and\b|from\b))",
+        words=r"i.m |i am ",
     ),
     Pattern(
         "PERSON",

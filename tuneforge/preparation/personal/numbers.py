@@ -95,7 +95,8 @@ US_SSN = Pattern(
 )
 
 _RECORD_OF = (
-    r"medical record|health record|patient|mrn|nhs|insurance|health card|member(?:ship)?|subscriber|beneficiary|policy|"
+    r"medical record|health record|patient|chart|aadhaar|national insurance|mrn|nhs|insurance|health card|"
+    r"member(?:ship)?|subscriber|beneficiary|policy|"
     r"claim|case|account|acct|customer|client|employee|staff|student|passport|national|identity|identification|"
     r"driver'?s?'? licen[cs]e|driving licen[cs]e|licen[cs]e plate|number ?plate|tax(?:payer)?|tin|"
     r"vat|personal|loan|sort code|routing|kundennummer|ausweis(?:nummer)?|steuer(?:nummer)?|versicherungsnummer"

@@ -13,6 +13,8 @@ _OWN_FORMS = re.compile(
     r"\+\d(?:[ .\-/()]{0,3}\d){7,14}"  # international, with the sign
     r"|00[1-9](?:[ .\-/()]{0,3}\d){8,13}"  # international, dialled
     r"|(?:1[ .-])?\d{3}-\d{3}-\d{4}|(?:1[ .-])?\d{3}\.\d{3}\.\d{4}"  # North America, with marks between
+    r"|[2-9]\d\d [2-9]\d\d \d{4}"  # the same with spaces
+    r"|0\d{2,4}[-/]\d{6,8}"  # national, an area code and a number
     r"|(?:1[ .-]?)?\(\d{2,4}\)[ -]?\d{3,4}[ .-]?\d{3,4}"  # an area code in brackets
     r"|0\d{1,4}(?:[ .\-/]\d{2,4}){2,4}"  # national, with the trunk prefix, in groups
     r")" + _EXTENSION
