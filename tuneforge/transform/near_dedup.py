@@ -33,7 +33,7 @@ class NearDedup(Transform):
     keep: Keep = Keep.first
     """Which row stays: the first, or the longest (of equally long ones the first)."""
     unit: Unit = Unit.characters
-    """What a shingle is made of: characters (serves short texts too) or words (faster, for long texts)."""
+    """What a shingle is made of: characters (serves short texts too) or words (for long texts)."""
     size: int = 5
     """How many characters or words a shingle has."""
 
