@@ -17,7 +17,7 @@ from tuneforge.plugins import Catalogue
 PATH_GROUPS = ("model", "data", *HELD_OUT_GROUPS)
 _OVERRIDE = re.compile(rf"^(?P<head>\+?(?:{'|'.join(PATH_GROUPS)})(?:@[^=]*)?)=(?P<value>.*)$", re.DOTALL)
 _TOKEN = re.compile(r"'[^']*'|\"[^\"]*\"|[^\[\](),]+")
-_TEMPLATE = re.compile(r"^(?P<key>\+{0,2}[\w@/.]+\.columns\.\w+)=(?P<text>[^'\"]?[^'\"]*\{.*)$", re.DOTALL)
+_TEMPLATE = re.compile(r"^(?P<key>\+{0,2}[\w@/.]+\.columns\.\w+)=(?P<text>(?!['\"]).*\{.*)$", re.DOTALL)
 _GRAMMAR_CALL = re.compile(r"^\s*\w+\(")
 
 
@@ -124,7 +124,7 @@ class PathChoices:
 def quoted_template(override: str) -> str:
     """`data.x.columns.prompt={a} {b}` as Hydra's grammar takes it, which reads a brace as a dictionary."""
     match = _TEMPLATE.match(override)
-    return override if match is None else f"{match['key']}='{match['text']}'"
+    return override if match is None else "{}='{}'".format(match["key"], match["text"].replace("'", r"\'"))
 
 
 def _key(path: str) -> str:

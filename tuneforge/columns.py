@@ -8,7 +8,8 @@ from enum import StrEnum
 
 @dataclass(kw_only=True)
 class Columns:
-    """Which column of the file holds which canonical column."""
+    """Where each canonical column comes from: a column's name, a dotted path (`instances.0.output`, `paragraphs.text`),
+    or a template of them (`{CONTEXTS}\\n\\n{QUESTION}`, `{answer:, }`). A column of the whole name wins."""
 
     text: str | None = None
     """Plain text to continue pretraining on."""

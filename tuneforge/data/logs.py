@@ -97,7 +97,7 @@ class Logs(DataSource):
         if self._streamed(record):
             return "streamed answer: chunks are not put together here; log the whole response"
         if reach(record, self.messages) in (ABSENT, None, [], ""):
-            return f"missing field: '{self.messages}'"
+            return f"missing field: '{self.messages}' (the record has {', '.join(record)[:200]})"
         answer = reach(record, self.answer)
         if answer is ABSENT:
             return f"missing field: '{self.answer}'"

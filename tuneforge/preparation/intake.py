@@ -69,7 +69,7 @@ def read_source(key: str, group: str, source: DataSource, context: Context, pool
     rows, rejected = _convert(counted, name, source, found, _trains(context.run, group), pool)
     if found is not None and not rows:
         _explain(name, found, rejected, raw, context.run)
-    if any(kind_of(r.reason) == "broken gzip" for r in rejected):
+    if any(kind_of(r.reason) in ("broken gzip", "broken archive") for r in rejected):
         context.note(f"warning: {source.path} is cut off after {len(rows):,} rows; nobody knows how many are lost")
     kind = f"{source.name}, {found.said}" if found else f"{source.name}, no readable row"
     report = _report(key, split, source.path, kind, rows, rejected, str(source.role), found)

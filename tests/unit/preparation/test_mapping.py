@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tuneforge.components import Columns, DataSource
+from tuneforge.composition import compose, points
 from tuneforge.data.json import Json
 from tuneforge.data.nested import ABSENT, reach
 from tuneforge.errors import ConfigError
@@ -159,6 +160,24 @@ def test_each_element_is_a_row(jsonl: Any, prepared: Any) -> None:
         (3, "no elements: 'doc.questions' is no list"),
         ("4.2", "missing field: 'a'"),
     ]
+
+
+def test_each_of_nothing_names_the_nearest(jsonl: Any, prepared: Any) -> None:
+    path = jsonl("a.jsonl", [{"questions": [{"text": "a"}], "id": 1}])
+    with pytest.raises(ConfigError, match=r"each=question: no row has a list there .*Did you mean 'questions'\?"):
+        prepared(data={"x": Json(path=path, each="question")})
+
+
+@pytest.mark.parametrize("text", [r"{a}\n\n{b}", "Q: {a, b} (it's)", '{a:, } "b"'])
+def test_a_template_needs_no_quotes_for_the_grammar(text: str, jsonl: Any) -> None:
+    path = jsonl("a.jsonl", [{"a": 1}])
+    run = compose(["model=tiny", f"data={path}", f"data.a.columns.prompt={text}", "data.a.columns.completion='{b}'"])
+    assert (run.data["a"].columns.prompt, run.data["a"].columns.completion) == (text, "{b}")
+
+
+def test_a_grid_over_templates() -> None:
+    found = points(["data.a.columns.prompt={a} {b}", "seed=1,2"])
+    assert found == [["data.a.columns.prompt='{a} {b}'", f"seed={seed}"] for seed in (1, 2)]
 
 
 def test_each_says_which_columns_it_hides(jsonl: Any, make_run: Any, context_of: Any) -> None:
