@@ -60,7 +60,7 @@ def read_source(key: str, group: str, source: DataSource, context: Context, pool
     if source.limit is not None and source.limit < 1:
         raise ConfigError(f"{group}.{key}.limit={source.limit} must be at least 1")
     name, split = f"{group}.{key}", "train" if group == "data" else group
-    stream = iter(islice(source.read(context), source.limit))
+    stream = iter(islice(_reading(name, source, context), source.limit))
     head = _head(stream)
     raw = [row.columns for row in head if isinstance(row, Row)]
     found = layout(name, source, raw) if raw else None
@@ -87,6 +87,16 @@ def run_generator(key: str, generator: Generator, seeds: Iterable[Row], context:
     rows, rejected = _convert(chain(head, made), name, None, found, trains, pool)
     kind = f"{generator.name}, {found.said}" if found else f"{generator.name}, no row"
     return Intake(_report(name, "train", "", kind, rows, rejected, "target", found), rows, rejected)
+
+
+def _reading(name: str, source: DataSource, context: Context) -> Iterator[Row | Rejected]:
+    """The rows; what is wrong with a field of the source is said with its whole key."""
+    try:
+        yield from source.read(context)
+    except ConfigError as error:
+        if not hasattr(source, str(error).partition("=")[0]):
+            raise
+        raise ConfigError(f"{name}.{error}") from error
 
 
 def _head(stream: Iterator[Row | Rejected]) -> list[Row | Rejected]:
