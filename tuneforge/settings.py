@@ -145,6 +145,14 @@ class Checkpoint:
     """How many checkpoints to keep."""
 
 
+class Annotations(StrEnum):
+    """Whether the labels of a row are opinions of several people on one question."""
+
+    none = "none"
+    lists = "lists"
+    rows = "rows"
+
+
 @dataclass(kw_only=True)
 class Audit:
     """What is proved about the data before the first step."""
@@ -155,6 +163,8 @@ class Audit:
     """Checks that are not made."""
     sample: int = 20000
     """Rows that the costly checks look at, a seeded sample of larger sets; said where it binds."""
+    annotations: Annotations = Annotations.none
+    """Where annotators' labels stand: none, lists (a label of each, in one order) or rows (one text, several rows)."""
     preview: int = 20
     """Rows written to data/preview.jsonl with their mask."""
 

@@ -27,6 +27,11 @@ CHECKS: tuple[str, ...] = (
     "register",
     "refusals",
     "bias",
+    "tasks",
+    "balance",
+    "coverage",
+    "label_noise",
+    "agreement",
     "fit",
 )
 """Names of all checks: `audit.fail_on` and `audit.skip` name them."""

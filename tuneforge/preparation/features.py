@@ -45,6 +45,7 @@ def dense(matrix: Any, seed: int, width: int = 64) -> ndarray:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
+    matrix = matrix[:, matrix.getnnz(axis=0) > 0]
     width = min(width, matrix.shape[0] - 1, matrix.shape[1] - 1)
     made = TruncatedSVD(width, random_state=seed, n_iter=2).fit_transform(matrix) if width > 0 else matrix.toarray()
     unit: ndarray = normalize(made).astype("float32")
