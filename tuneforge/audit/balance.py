@@ -49,7 +49,11 @@ def _classes(rows: Sequence[Labelled]) -> Iterator[Finding]:
     most, least = next(iter(counts.values())), min(counts.values())
     ratio = most / least
     small = [name for name, count in counts.items() if count < SMALLEST]
-    uneven = f"; {len(small)} {'has' if len(small) == 1 else 'have'} fewer than {SMALLEST} rows: {_named(small)}" if small else ""
+    uneven = (
+        f"; {len(small)} {'has' if len(small) == 1 else 'have'} fewer than {SMALLEST} rows: {_named(small)}"
+        if small
+        else ""
+    )
     yield Finding(
         check="balance",
         severity=Severity.warning if ratio >= RATIO or small else Severity.ok,

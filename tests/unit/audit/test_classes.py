@@ -33,9 +33,7 @@ def audited(tmp_path: Path) -> Audited:
     """Training rows, and the rows of test set `held`; keywords set fields of the run."""
 
     def make(train: Sequence[Row], held: Sequence[Row] = (), **fields: Any) -> Subject:
-        run = Run(
-            model=Hf(path="x"), strategy=Sft(), adapter=Full(), optimizer=AdamW(), scheduler=Constant(), **fields
-        )
+        run = Run(model=Hf(path="x"), strategy=Sft(), adapter=Full(), optimizer=AdamW(), scheduler=Constant(), **fields)
         sets = [HeldOut("held", "test", "target", list(held))] if held else []
         return Subject(run, list(train), sets, RunContext(run, tmp_path))
 
