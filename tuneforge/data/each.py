@@ -27,19 +27,19 @@ def each_element(rows: Kept, path: str | None, context: Context) -> Kept:
         yield from rows
         return
     hidden: Counter[str] = Counter()
-    names: dict[str, None] = {}
+    columns: dict[str, None] = {}
     found = False
     for row in rows:
         if isinstance(row, Rejected):
             yield row
             continue
-        names.update(dict.fromkeys(row.columns) if not found else {})
+        columns.update(dict.fromkeys(row.columns) if not found else {})
         for made in _elements(row, path.split("."), hidden):
             found = found or not (isinstance(made, Rejected) and made.reason.endswith(NO_LIST))
             yield made
-    if names and not found:
-        known = ", ".join(names)
-        raise ConfigError(f"each={path}: no row has a list there (columns are {known}).{nearest(path, names)}")
+    if columns and not found:
+        known = ", ".join(columns)
+        raise ConfigError(f"each={path}: no row has a list there (columns are {known}).{nearest(path, columns)}")
     if hidden:
         names = ", ".join(f"{name} ({count:,} rows)" for name, count in hidden.most_common())
         context.note(f"each={path}: columns of the elements hide columns of the same name around them: {names}")

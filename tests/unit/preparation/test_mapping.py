@@ -164,7 +164,7 @@ def test_each_element_is_a_row(jsonl: Any, prepared: Any) -> None:
 
 def test_each_of_nothing_names_the_nearest(jsonl: Any, prepared: Any) -> None:
     path = jsonl("a.jsonl", [{"questions": [{"text": "a"}], "id": 1}])
-    with pytest.raises(ConfigError, match=r"^data\.x\.each=question: no row has a list there .*Did you mean 'questions'\?"):
+    with pytest.raises(ConfigError, match=r"^data\.x\.each=question: no row has a list .*mean 'questions'\?"):
         prepared(data={"x": Json(path=path, each="question")})
 
 
