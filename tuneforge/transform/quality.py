@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from tuneforge.components import Context, Transform
 from tuneforge.conversation import Passage, passages
 from tuneforge.rows import Kept, Rejected, Row
-from tuneforge.transform.cleaning.signals import C4, Boilerplate, FineWeb, GopherQuality, GopherRepetition, On
+from tuneforge.transform.cleaning.signals import C4, Boilerplate, FineWeb, GopherQuality, GopherRepetition, Texts
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -31,7 +31,7 @@ class Quality(Transform):
     """Drop rows with a text that is too short or long, repeats itself, or is symbols, lists or boilerplate.
 
     The published rules are for documents (`text` without a label) and judge those alone: a good answer may be one word.
-    Boilerplate is looked for in answers too (what assistants say, `rejected` excepted). `on` of each rule says which
+    Boilerplate is looked for in answers too (what assistants say, `rejected` excepted). `judged` of each rule says which
     texts it judges. Training rows only. What is dropped names the rule, the signal, its value and the threshold.
     """
 
@@ -67,16 +67,16 @@ class Quality(Transform):
             kind = _kind(row, passage)
             for rule in self.rules if kind else ():
                 settings = getattr(self, rule)
-                if settings.on not in (kind, On.both):
+                if settings.judged not in (kind, Texts.both):
                     continue
                 context.counts[f"{rule} judged"] += 1
                 for signal in settings.signals(passage.text):
                     yield f"{rule} {signal.name}: {signal.value:.3g}, {signal.bound}; {passage.place}"
 
 
-def _kind(row: Row, passage: Passage) -> On | None:
+def _kind(row: Row, passage: Passage) -> Texts | None:
     """documents or answers; None for prompts, texts with a label, and rejected answers."""
     if passage.place == "text":
-        return None if "label" in row.columns else On.documents
+        return None if "label" in row.columns else Texts.documents
     judged = passage.place.partition("[")[0] in ("completion", "messages", "chosen")
-    return On.answers if judged and passage.role == "assistant" else None
+    return Texts.answers if judged and passage.role == "assistant" else None

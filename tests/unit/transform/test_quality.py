@@ -12,7 +12,7 @@ import pytest
 from tests.unit.transform.real import real_rows
 from tuneforge.composition import compose_config
 from tuneforge.rows import Rejected, Row
-from tuneforge.transform.cleaning.signals import C4, FineWeb, GopherQuality, GopherRepetition, On
+from tuneforge.transform.cleaning.signals import C4, FineWeb, GopherQuality, GopherRepetition, Texts
 from tuneforge.transform.quality import Quality, Rule
 
 PROSE = (
@@ -125,22 +125,22 @@ def test_documents_rules_do_not_judge_answers_and_labelled_texts() -> None:
     short = {"prompt": "2 + 2?", "completion": "4"}
     assert judged(short, *Rule) == ""
     assert judged({"text": "4", "label": "x"}, *Rule) == ""
-    told = judged(short, "gopher_quality", gopher_quality=GopherQuality(on=On.answers))
+    told = judged(short, "gopher_quality", gopher_quality=GopherQuality(judged=Texts.answers))
     assert told == "gopher_quality words: 1, at least 50; completion"
     turns = {"messages": [{"role": "user", "content": "4"}, {"role": "assistant", "content": PROSE},
                           {"role": "user", "content": "4"}, {"role": "assistant", "content": "4"}]}  # fmt: skip
-    told = judged(turns, "gopher_quality", gopher_quality=GopherQuality(on=On.both))
+    told = judged(turns, "gopher_quality", gopher_quality=GopherQuality(judged=Texts.both))
     assert told == "gopher_quality words: 1, at least 50; messages[3]"
 
 
 def test_thresholds_are_set_from_the_command_line() -> None:
     run = compose_config(
         ["transform=quality", "transform.quality.rules=[fineweb]", "transform.quality.fineweb.max_short_lines=0.9",
-         "transform.quality.gopher_quality.on=both"]
+         "transform.quality.gopher_quality.judged=both"]
     ).run  # fmt: skip
     part = run.transform["quality"]
     assert isinstance(part, Quality)
-    assert (part.rules, part.fineweb.max_short_lines, part.gopher_quality.on) == ([Rule.fineweb], 0.9, On.both)
+    assert (part.rules, part.fineweb.max_short_lines, part.gopher_quality.judged) == ([Rule.fineweb], 0.9, Texts.both)
     assert next(iter(Quality(rules=[]).check(run))).startswith("rules=[] judges nothing")
 
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class On(StrEnum):
+class Texts(StrEnum):
     """Which texts a rule judges."""
 
     documents = "documents"
@@ -43,7 +43,7 @@ _ELLIPSIS = ("...", "\u2026")
 class GopherQuality:
     """Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1, quality."""
 
-    on: On = On.documents
+    judged: Texts = Texts.documents
     """Which texts: documents, answers or both."""
     min_words: int = 50
     """Fewest words of a document."""
@@ -89,7 +89,7 @@ class GopherQuality:
 class GopherRepetition:
     """Rae et al. 2021 (arXiv:2112.11446), appendix A.1.1, table A1: repetition."""
 
-    on: On = On.documents
+    judged: Texts = Texts.documents
     """Which texts: documents, answers or both; of good answers with calculations or code 2 to 7 % repeat more."""
     min_words: int = 50
     """Shorter texts are not judged: the thresholds are those of documents."""
@@ -158,7 +158,7 @@ def repeated(parts: Sequence[str]) -> list[str]:
 class FineWeb:
     """Penedo et al. 2024 (arXiv:2406.17557), section 3.6: the filters found by comparing histograms."""
 
-    on: On = On.documents
+    judged: Texts = Texts.documents
     """Which texts: documents, answers or both."""
     min_punctuated_lines: float = 0.12
     """Least share of lines that end with a mark."""
@@ -189,7 +189,7 @@ _SENTENCE = re.compile(r"[.!?](?=\s|\Z|[\"'”)])")
 class C4:
     """Raffel et al. 2020 (arXiv:1910.10683), section 2.2; without its list of bad words."""
 
-    on: On = On.documents
+    judged: Texts = Texts.documents
     """Which texts: documents, answers or both."""
     min_line_words: int = 5
     """Fewest words of a line that counts; it must end with a mark too, and say nothing of JavaScript or cookies."""
@@ -236,7 +236,7 @@ WEB = (
 class Boilerplate:
     """Stock phrases: what models say of themselves, and what stands around the text of a page. TuneForge's own rule."""
 
-    on: On = On.both
+    judged: Texts = Texts.both
     """Which texts: documents, answers or both."""
     max_assistant: int = 0
     """Most phrases such as `as an AI language model` in an answer."""
