@@ -31,8 +31,8 @@ class Quality(Transform):
     """Drop rows with a text that is too short or long, repeats itself, or is symbols, lists or boilerplate.
 
     The published rules are for documents (`text` without a label) and judge those alone: a good answer may be one word.
-    Boilerplate is looked for in answers too (what assistants say, `rejected` excepted). `judged` of each rule says which
-    texts it judges. Training rows only. What is dropped names the rule, the signal, its value and the threshold.
+    Boilerplate is looked for in answers too (what assistants say, `rejected` excepted). `judged` of each rule says
+    which texts it judges. Training rows only. What is dropped names the rule, the signal, its value and the threshold.
     """
 
     name: ClassVar[str] = "quality"
