@@ -88,7 +88,9 @@ def _absent(name: str, rows: Sequence[Labelled], measured: Sequence[Labelled]) -
         yield Finding(
             check="balance",
             severity=Severity.warning if expected >= 3 * len(missing) else Severity.info,
-            text=f"{len(missing):,} of {len(trained):,} classes do not occur in the {len(measured):,} rows of {name}: "
+            text=f"{len(missing):,} of {len(trained):,} classes "
+            f"{'does' if len(missing) == 1 else 'do'} not occur in the "
+            f"{len(measured):,} rows of {name}: "
             f"{_named(missing)}",
             count=sum(trained[label] for label in missing),
             of=len(rows),
