@@ -185,7 +185,7 @@ def _other_owner(key: str, catalogue: Catalogue) -> str:
     home = "data" if group in ("validation", "test") else group
     if home not in KINDS or not rest:
         return ""
-    if group in SEVERAL and len(rest) >= 1 and f"{home}/{rest[0]}" in catalogue.owners:
+    if group in SEVERAL and len(rest) == 1 and f"{home}/{rest[0]}" in catalogue.owners:
         return f" '{rest[0]}' is not among the chosen {group}: choose it with +{group}={rest[0]}."
     owners = [
         cls.name

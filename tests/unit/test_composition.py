@@ -106,6 +106,7 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
         (["adapter.r=4"], ["adapter.r", "adapter=lora"]),
         (["strategy.beta=1"], ["strategy=dpo"]),
         (["data.json.path=q"], ["data.json", "+data=json"]),
+        (["transform.exact_dedup.fld=1"], ["transform.exact_dedup.fld", "Did you mean 'fold'"]),
         (["seed=abc"], ["seed", "abc"]),
         (["optimizer.learning_rate=fast"], ["optimizer.learning_rate", "fast"]),
         (["batch.packing=maybe"], ["batch.packing", "maybe"]),
