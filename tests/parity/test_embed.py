@@ -148,7 +148,7 @@ def test_distill_equals_trl(tmp_path: Path, monkeypatch: Any, divergence: str, b
     if packing:
         from tuneforge.training.batches.packing import pack
 
-        units = [[rows[i] for i in unit] for unit in pack(rows, 64)]
+        units = [[rows[i] for i in unit] for unit in pack([len(row.parts["input_ids"]) for row in rows], 64)]
         batches = [
             collate_packed(u, 0, max(sum(len(r.parts["input_ids"]) for r in p) for p in u)) for u in windows(units)
         ]

@@ -109,7 +109,10 @@ def test_sft_packed_over_epochs(tmp_path):
     config = SFTConfig(**arguments(tmp_path, max_length=128, packing=True))
     trainer = SFTTrainer(theirs, config, train_dataset=as_dataset(rows), processing_class=tokenizer())
     trainer.train()
-    units = {frozenset(len(rows[i].parts["input_ids"]) for i in unit): at for at, unit in enumerate(pack(rows, 128))}
+    units = {
+        frozenset(len(rows[i].parts["input_ids"]) for i in unit): at
+        for at, unit in enumerate(pack([len(row.parts["input_ids"]) for row in rows], 128))
+    }
     packs = [units[frozenset(row["seq_lengths"])] for row in trainer.train_dataset]
     assert len(packs) == len(units) < STEPS * SIZE * ACCUMULATE  # an epoch ends within the twelve steps
     shuffled = trl_order(len(packs))

@@ -57,10 +57,8 @@ class Tally:
 class TrainingModule(pl.LightningModule):  # type: ignore[misc]
     """One model in training: windows in, optimizer steps out."""
 
-    def __init__(
-        self, run: Run, step: TrainingStep, total: int, sources: Sequence[Row], sizes: Sequence[tuple[int, int]]
-    ) -> None:
-        """`sources` holds the row behind each encoding; `sizes` its (tokens, loss items)."""
+    def __init__(self, run: Run, step: TrainingStep, total: int, sources: Sequence[Row], sizes: Any) -> None:
+        """`sources` holds the row behind each encoding; `sizes` (rows, 2) its tokens and loss items."""
         super().__init__()
         self.automatic_optimization = False
         self.model = step.model

@@ -56,7 +56,7 @@ def decide(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof, context:
         _plan_time(run, tried, feed, proof)
     proof.units = len(feed.units)
     if proof.packed:
-        proof.fill = packing.fill(feed.units, feed.rows, encoded.max_length)
+        proof.fill = packing.fill(feed.units, feed.sizes()[:, 0], encoded.max_length)
     write_json(file, {name: getattr(proof, name) for name in DECIDED})
 
 
@@ -89,10 +89,10 @@ def _keep_the_faster(run: Run, tried: Trial, proof: Proof) -> None:
     speed = {}
     for packed in (True, False):
         feed, size = tried.feed(packed), run.batch.size
-        ordered = sorted(feed.units, key=lambda unit: sum(feed.tokens([unit])))
+        ordered = feed.shortest()
         middle = max(0, len(ordered) // 2 - size // 2)
-        micro = tried.plan(ordered[-1:], packed).micro
-        units = ordered[middle : middle + micro]
+        micro = tried.plan([feed.units[ordered[-1]]], packed).micro
+        units = [feed.units[i] for i in ordered[middle : middle + micro]]
         speed[packed] = feed.tokens(units)[0] / tried.seconds(units, packed, clock)
     proof.packing_speed = speed[True] / speed[False]
     if proof.packing_speed < SLOWER:
@@ -140,8 +140,7 @@ def _tokens(run: Run, feed: Feed, grouped: bool, micro: int) -> tuple[float, flo
 
 
 def _plan_memory(run: Run, tried: Trial, feed: Feed, proof: Proof, context: Context) -> None:
-    longest = sorted(feed.units, key=lambda unit: -sum(feed.tokens([unit])))
-    units = longest[: 1 if run.strategy.divisible else run.batch.size]
+    units = [feed.units[i] for i in feed.longest()[: 1 if run.strategy.divisible else run.batch.size]]
     found = tried.plan(units, proof.packed)
     proof.micro = min(proof.micro, found.micro) if proof.micro else found.micro
     found = found._replace(micro=proof.micro)
@@ -162,9 +161,10 @@ def _plan_time(run: Run, tried: Trial, feed: Feed, proof: Proof) -> None:
     proof.steps = planned_steps(run, len(feed.units))[1]
     real, padded = _tokens(run, feed, proof.grouped, proof.micro)
     proof.padding = 1 - real / padded
-    by_length = sorted(feed.units, key=lambda unit: sum(feed.tokens([unit])))
+    by_length = feed.shortest()
     middle = max(0, len(by_length) // 2 - proof.micro // 2)
-    chosen: Any = by_length[middle : middle + proof.micro] if proof.grouped else spread(feed.units, proof.micro)
+    typical = [feed.units[i] for i in by_length[middle : middle + proof.micro]]
+    chosen: Any = typical if proof.grouped else spread(feed.units, proof.micro)
     seconds = tried.seconds(chosen, proof.packed)
     proof.seconds_per_step = seconds * padded / feed.tokens(chosen)[1]
     proof.timed_exactly = tried.exact

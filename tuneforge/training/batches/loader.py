@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -110,8 +110,7 @@ class WindowLoader:
         return Micro(self.make(units), tuple(r for unit in units for r in unit), counts)
 
     def _shuffled(self, epoch: int) -> Sequence[int]:
-        order: list[int] = np.random.default_rng([self.seed, epoch]).permutation(len(self.units)).tolist()
-        return order
+        return cast("Sequence[int]", np.random.default_rng([self.seed, epoch]).permutation(len(self.units)))
 
     def _grouped(self, epoch: int) -> Sequence[int]:
         """Units of like length in one step: sorted within stretches of the shuffled order, the steps shuffled again.
@@ -122,13 +121,15 @@ class WindowLoader:
         assert self.lengths is not None
         shuffled, step = self._shuffled(epoch), self.per_window
         stretch = step * max(1, min(len(shuffled) // (4 * step), STRETCH))
-        order: list[Sequence[int]] = []
+        lengths = np.asarray(self.lengths)
+        order: list[Any] = []
         for start in range(0, len(shuffled), stretch):
-            by_length = sorted(shuffled[start : start + stretch], key=lambda i: -self.lengths[i])  # type: ignore[index]
+            together = np.asarray(shuffled[start : start + stretch])
+            by_length = together[np.argsort(-lengths[together], kind="stable")]
             order += [by_length[i : i + step] for i in range(0, len(by_length), step)]
         short = [] if len(order[-1]) == step else [order.pop()]
         again = np.random.default_rng([self.seed, epoch, 1]).permutation(len(order))
-        return [i for window in [*(order[k] for k in again), *short] for i in window]
+        return cast("Sequence[int]", np.concatenate([*(order[k] for k in again), *short]))
 
     def state_dict(self) -> dict[str, Any]:
         """Position and what it depends on."""

@@ -6,40 +6,44 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tuneforge.rows import Encoded
+import numpy as np
+from numpy.typing import NDArray
+
+from tuneforge.training.batches.units import Units
 
 
-def pack(rows: Sequence[Encoded], max_length: int) -> list[list[int]]:
-    """Indices of the rows of each pack. Every row stands in exactly one; none is cut.
+def pack(lengths: Sequence[int] | NDArray[np.int64], max_length: int) -> Units:
+    """The rows of each pack, from the tokens of each row. Every row stands in exactly one; none is cut.
 
     Best-fit decreasing over the whole set: the longest row first, each into the fullest pack that still
     holds it. The same rows always give the same packs. ValueError for a row longer than `max_length`.
     """
-    lengths = [len(row.parts["input_ids"]) for row in rows]
-    packs: list[list[int]] = []
+    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
+    packs = 0
+    taken = np.empty(len(order), np.int64)
     open_packs: defaultdict[int, list[int]] = defaultdict(list)  # room left → packs that have it
     rooms: list[int] = []  # the keys of open_packs that are not empty, ascending
-    for i in sorted(range(len(rows)), key=lambda i: -lengths[i]):
-        if lengths[i] > max_length:
-            raise ValueError(f"a row of {lengths[i]} tokens is longer than max_length={max_length}")
-        at = bisect_left(rooms, lengths[i])
-        if at == len(rooms):
-            room, chosen = max_length, len(packs)
-            packs.append([])
+    for at, length in enumerate(np.asarray(lengths, np.int64)[order].tolist()):
+        if length > max_length:
+            raise ValueError(f"a row of {length} tokens is longer than max_length={max_length}")
+        fitting = bisect_left(rooms, length)
+        if fitting == len(rooms):
+            room, chosen = max_length, packs
+            packs += 1
         else:
-            room = rooms[at]
+            room = rooms[fitting]
             chosen = open_packs[room].pop()
             if not open_packs[room]:
-                del rooms[at]
-        packs[chosen].append(i)
-        left = room - lengths[i]
+                del rooms[fitting]
+        taken[at] = chosen
+        left = room - length
         if not open_packs[left]:
             insort(rooms, left)
         open_packs[left].append(chosen)
-    return packs
+    ends = np.concatenate([[0], np.cumsum(np.bincount(taken, minlength=packs))])
+    return Units(order[np.argsort(taken, kind="stable")], ends)
 
 
-def fill(packs: Sequence[Sequence[int]], rows: Sequence[Encoded], max_length: int) -> float:
+def fill(packs: Units, lengths: Sequence[int] | NDArray[np.int64], max_length: int) -> float:
     """Share of the packs' tokens that are no padding, 0 to 1."""
-    used = sum(len(rows[i].parts["input_ids"]) for p in packs for i in p)
-    return used / (len(packs) * max_length) if packs else 0.0
+    return float(packs.sums(np.asarray(lengths)).sum()) / (len(packs) * max_length) if packs else 0.0

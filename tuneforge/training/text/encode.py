@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from tuneforge.components import Context, Strategy
 from tuneforge.conversation import as_messages
 from tuneforge.errors import ConfigError
+from tuneforge.preparation.store import streams
+from tuneforge.preparation.view import View
 from tuneforge.rows import Encoded, Rejected, Row
 from tuneforge.training.batches.collate import IGNORE
 from tuneforge.training.text.chat import chat
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from tuneforge.settings import Run
+    from tuneforge.training.text.spool import Spool
 
 BATCH = 1000
 """Rows per call of a strategy's `encode`: a fast tokenizer is twice as fast on many texts at once."""
@@ -34,8 +37,8 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length",
 class EncodedSet:
     """Encoded rows and their counts."""
 
-    rows: list[Encoded] = field(default_factory=list)
-    sources: list[Row] = field(default_factory=list)
+    rows: Sequence[Encoded] = field(default_factory=list)
+    sources: Sequence[Row] = field(default_factory=list)
     """The row that each encoding was made from; a text cut into chunks stands here once per chunk."""
     rejected: list[Rejected] = field(default_factory=list)
     tokens: int = 0
@@ -56,6 +59,12 @@ class EncodedSet:
     max_length: int = 0
     cached: bool = False
     """The rows are views of the cache on disk."""
+    sizes: Any = None
+    """(rows, 2) int64: tokens and loss items of each; None: not counted yet."""
+    places: Any = None
+    """(rows,) int64: which of the rows that were given each encoding was made from."""
+    rejected_places: list[int] = field(default_factory=list)
+    """Which of the rows that were given are rejected."""
 
 
 def model_context(config: Mapping[str, Any]) -> int | None:
@@ -96,6 +105,7 @@ def encode(
     `place` names the set in what the strategy says of making examples. What was encoded before, by any run, is read
     from the cache.
     """
+    from tuneforge.training.text.spool import Spool
     from tuneforge.training.text.token_cache import Placed, TokenCache, Watched
 
     rows = run.strategy.examples(rows, cast("Context", Placed(context, place)))
@@ -103,7 +113,8 @@ def encode(
     cache, watched = TokenCache(run, rows, tokenizer, context, limit), Watched(context)
     found = cache.load()
     if found is None:
-        found = _encoded(run, rows, tokenizer, cast("Context", watched), limit)
+        spool = Spool(context.cache / "tokens" if streams(run) else None)
+        found = _encoded(run, rows, tokenizer, cast("Context", watched), limit, spool)
         found = cache.save(found, watched)
     if found.chunked:
         context.note(
@@ -115,35 +126,40 @@ def encode(
     return found
 
 
-def _encoded(run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context, limit: int) -> EncodedSet:
+def _encoded(
+    run: Run, rows: Sequence[Row], tokenizer: Tokenizer, context: Context, limit: int, spool: Spool
+) -> EncodedSet:
     from tuneforge.training.text.render import stop_ids
 
     found = EncodedSet(max_length=limit)
     stops = _Stops(tokenizer, stop_ids(tokenizer))
     literals = chat(tokenizer).literals
-    for row, encoded in context.progress(_encodings(run, rows, tokenizer, context), "tokens"):
+    for place, (row, encoded) in enumerate(context.progress(_encodings(run, rows, tokenizer, context), "tokens")):
         if isinstance(encoded, Rejected):
             found.rejected.append(encoded)
+            found.rejected_places.append(place)
             continue
         pieces = _fitted(encoded, limit, run.strategy)
         if pieces is None:
             reason = f"too long: {_longest(encoded):,} tokens, and batch.max_length is {limit}"
             found.rejected.append(Rejected(row, reason))
+            found.rejected_places.append(place)
             continue
-        found.rows += pieces
-        found.sources += [row] * len(pieces)
         found.texts += 1
         found.chunked += len(pieces) > 1
         found.literal += literals.found(_spoken(row.columns), row.columns.get("tools"))
-        tokens = sum(map(_tokens, pieces))
-        items = sum(map(run.strategy.loss_items, pieces))
-        found.tokens, found.loss_tokens = found.tokens + tokens, found.loss_tokens + items
-        before = found.by_source.get(row.source, (0, 0))
-        found.by_source[row.source] = [before[0] + tokens, before[1] + items]
+        count = found.by_source.setdefault(row.source, [0, 0])
+        for piece in pieces:
+            tokens, items = _tokens(piece), run.strategy.loss_items(piece)
+            spool.add(place, piece, tokens, items)
+            count[0], count[1] = count[0] + tokens, count[1] + items
         stop = stops.trained(encoded)
         if stop is not None:
             found.stop_trained += 1
             found.stops[stop] += 1
+    found.tokens, found.loss_tokens = (sum(count[i] for count in found.by_source.values()) for i in (0, 1))
+    found.rows, found.places, found.sizes = spool.rows(), spool.placed(), spool.sizes()
+    found.sources = View(rows, found.places)
     return found
 
 

@@ -11,16 +11,19 @@ import inspect
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
-from tuneforge.rows import Encoded, Rejected, Row, content_hash
+from tuneforge.preparation.view import View
+from tuneforge.rows import Rejected, Row, content_hash
+from tuneforge.training.text.spool import EncodedRows, Lists
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -33,6 +36,7 @@ FEWEST = 500
 """Rows from which a set is kept: fewer are encoded as fast as they are read."""
 DIGEST = 32
 COUNTS = ("tokens", "loss_tokens", "stop_trained", "literal", "chunked", "texts", "max_length", "by_source")
+SIZES = ("tokens", "items")
 KNOWN = {"labels", "progress"}
 """What a strategy may ask of the context: labels are part of the name."""
 
@@ -91,14 +95,12 @@ class TokenCache:
 
     def save(self, encoded: EncodedSet, watched: Watched) -> EncodedSet:
         """The same set, read back from disk; itself where it is small, asked for more, or the disk does not take it."""
-        known = {id(row) for row in self.rows}
-        strange = any(id(row) not in known for row in (*encoded.sources, *(one.row for one in encoded.rejected)))
-        if len(self.rows) < FEWEST or watched.asked - KNOWN or strange:
+        if len(self.rows) < FEWEST or watched.asked - KNOWN:
             return encoded
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.{id(encoded)}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            _write(temporary, encoded, self.rows)
+            _write(temporary, encoded)
             os.replace(temporary, self.path)
             return _read(self.path, self.rows, verify=False)
         except OSError as error:
@@ -156,20 +158,21 @@ def _identity(tokenizer: Any) -> list[str]:
     ]
 
 
-def _write(path: Path, encoded: EncodedSet, rows: Sequence[Row]) -> None:
-    at = {id(row): i for i, row in enumerate(rows)}
-    names = list(dict.fromkeys(name for row in encoded.rows for name in row.parts))
-    extras = list(dict.fromkeys(name for row in encoded.rows for name in row.extras))
-    columns: dict[str, Any] = {"source": pa.array([at[id(row)] for row in encoded.sources], pa.int64())}
-    for name in names:
-        columns[f"part {name}"] = pa.array(
-            [_list(row.parts.get(name)) for row in encoded.rows], pa.large_list(pa.int32())
+def _write(path: Path, encoded: EncodedSet) -> None:
+    rows = encoded.rows
+    assert isinstance(rows, EncodedRows)
+    columns: dict[str, Any] = {"source": pa.array(encoded.places)}
+    columns |= {name: pa.array(encoded.sizes[:, i]) for i, name in enumerate(SIZES)}
+    for name, lists in rows.lists.items():
+        missing = None if lists.present is None else pa.array(~lists.present)
+        columns[f"part {name}"] = pa.LargeListArray.from_arrays(
+            pa.array(lists.offsets), pa.array(lists.values), mask=missing
         )
-    for name in extras:
-        columns[f"extra {name}"] = pa.array([row.extras.get(name) for row in encoded.rows], pa.float64())
+    columns |= {f"extra {name}": pa.array(values) for name, values in rows.extras.items()}
     counts = {name: getattr(encoded, name) for name in COUNTS} | {"stops": list(encoded.stops.items())}
-    counts["rejected"] = [[at[id(one.row)], one.reason] for one in encoded.rejected]
-    table = pa.table(columns).combine_chunks().replace_schema_metadata({"counts": json.dumps(counts)})
+    reasons = [one.reason for one in encoded.rejected]
+    counts["rejected"] = list(zip(encoded.rejected_places, reasons, strict=True))
+    table = pa.table(columns).replace_schema_metadata({"counts": json.dumps(counts)})
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
     digest = _digest(path)
@@ -177,10 +180,6 @@ def _write(path: Path, encoded: EncodedSet, rows: Sequence[Row]) -> None:
         end.write(digest)
         end.flush()
         os.fsync(end.fileno())
-
-
-def _list(tokens: Sequence[int] | None) -> list[int] | None:
-    return None if tokens is None else list(tokens)
 
 
 def _digest(path: Path) -> bytes:
@@ -202,52 +201,20 @@ def _read(path: Path, rows: Sequence[Row], verify: bool = True) -> EncodedSet:
         raise ValueError("its SHA-256 is another")
     table = pa.ipc.open_file(content).read_all()
     counts = json.loads(table.schema.metadata[b"counts"])
-    parts = {n.removeprefix("part "): _Lists(table[n]) for n in table.column_names if n.startswith("part ")}
-    extras = {n.removeprefix("extra "): table[n].to_pylist() for n in table.column_names if n.startswith("extra ")}
+    parts = {n.removeprefix("part "): _lists(table[n]) for n in table.column_names if n.startswith("part ")}
+    extras = {n.removeprefix("extra "): table[n].to_numpy() for n in table.column_names if n.startswith("extra ")}
     found = EncodedSet(**{name: counts[name] for name in COUNTS}, cached=True)
-    for i, source in enumerate(table["source"].to_pylist()):
-        own = {name: values[i] for name, values in extras.items() if values[i] is not None}
-        found.rows.append(Encoded(_Parts(parts, i), own))
-        found.sources.append(rows[source])
+    found.rows = EncodedRows(len(table), parts, extras)
+    found.places = table["source"].to_numpy()
+    found.sizes = np.stack([table[name].to_numpy() for name in SIZES], axis=1)
+    found.sources = View(rows, found.places)
     found.stops = Counter(dict(counts["stops"]))
     found.rejected = [Rejected(rows[at], reason) for at, reason in counts["rejected"]]
+    found.rejected_places = [at for at, _ in counts["rejected"]]
     return found
 
 
-class _Lists:
-    """A column of lists of integers, of which each becomes a Python list when it is asked for."""
-
-    def __init__(self, column: Any) -> None:
-        chunk = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-        self.offsets, self.values = chunk.offsets.to_numpy(), chunk.values.to_numpy()
-        self.missing = (
-            set() if not chunk.null_count else {i for i, ok in enumerate(chunk.is_valid().to_pylist()) if not ok}
-        )
-
-    def __getitem__(self, at: int) -> list[int]:
-        found: list[int] = self.values[self.offsets[at] : self.offsets[at + 1]].tolist()
-        return found
-
-
-class _Parts(Mapping[str, "list[int]"]):
-    """The parts of one row, read when they are asked for."""
-
-    __slots__ = ("at", "lists")
-
-    def __init__(self, lists: Mapping[str, _Lists], at: int) -> None:
-        self.lists, self.at = lists, at
-
-    def __getitem__(self, name: str) -> list[int]:
-        column = self.lists[name]
-        if self.at in column.missing:
-            raise KeyError(name)
-        return column[self.at]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, column in self.lists.items() if self.at not in column.missing)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
+def _lists(column: Any) -> Lists:
+    chunk = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    present = chunk.is_valid().to_numpy(zero_copy_only=False) if chunk.null_count else None
+    return Lists(chunk.offsets.to_numpy(), chunk.values.to_numpy(), present)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.conversation import classes
@@ -71,7 +71,7 @@ def preview(
     A row whose tokens have no labels of their own is one entry with its class, tags or texts, and its loss `items`.
     """
     found = []
-    for encoded, source in list(zip(rows, sources, strict=True))[:n]:
+    for encoded, source in islice(zip(rows, sources, strict=True), n):
         if not parts_of(encoded):
             found.append(_unlabelled(encoded, source, tokenizer) | {"loss_tokens": items(encoded)})
         for part in parts_of(encoded):
