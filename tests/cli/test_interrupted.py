@@ -88,9 +88,10 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_weights(
     assert weights(run) == straight
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(straight: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("streaming", ["off", "on"])
+def test_a_killed_run_goes_on_to_the_same_weights(streaming: str, straight: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    process = start(tmp_path, *LONG, "output_dir=run")
+    process = start(tmp_path, *LONG, "output_dir=run", f"streaming={streaming}")
     wait_for(lambda: logged(run) >= 14, process)
     process.kill()
     process.communicate()
