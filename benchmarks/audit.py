@@ -3,10 +3,10 @@
     python benchmarks/audit.py ../shared/data/alpaca_demo/alpaca_en_demo.json
     python benchmarks/audit.py train.jsonl --rows 20000 --strategy sft
 
-Each row asks what a row of the file asks, with other words, and is answered by sentences of several answers, so that no
-two are equal; one in fifty stands twice, one in fifty in nearly the same words. The reference is one pass over all words
-by a regular expression, in the same run: the audit is so many such passes. CPU time of this process is compared, which a
-busy machine does not change.
+Each row asks what a row of the file asks, with other words, and is answered by sentences of several answers, so that
+no two are equal; one in fifty stands twice, one in fifty in nearly the same words. The reference is one pass over all
+words by a regular expression, in the same run: the audit is so many such passes. CPU time of this process is compared,
+which a busy machine does not change.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def _documents(subject: Subject) -> Finding:
     return Finding(
         check=NAME,
         severity=severity,
-        text=f"{len(found):,} of {whole:,} answers are documents: texts that answer no request"
+        text=f"{len(found):,} of {whole:,} answers{subject.drawn} are documents: texts that answer no request"
         if found
         else f"all {whole:,} answers belong to a request",
         count=len(found),
@@ -145,7 +145,7 @@ def _one_word(subject: Subject) -> Iterator[Finding]:
 
 
 def _pairs(subject: Subject) -> Iterator[Finding]:
-    pairs = [(row, *sides) for row in subject.train if all(sides := _sides(row))]
+    pairs = [(row, *sides) for row in subject.rows if all(sides := _sides(row))]
     if len(pairs) < FEW:
         return
     equal = [(row, a) for row, a, b in pairs if alike(a, b) >= SAME]

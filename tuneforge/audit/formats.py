@@ -67,10 +67,10 @@ def check(subject: Subject) -> Iterator[Finding]:
     for one in subject.exchanges:
         by_task[source(one.row) + (f" ({one.row.task})" if one.row.task else "")].append(one)
     for task, found in by_task.items():
-        yield from _task(task, found)
-    written = Counter(name for row in subject.train for name in classes(row.columns) or ())
+        yield from _task(task + subject.drawn, found)
+    written = Counter(name for row in subject.rows for name in classes(row.columns) or ())
     if written:
-        yield from _classes(written, subject.train)
+        yield from _classes(written, subject.rows)
     if not by_task and not written:
         yield Finding(check=NAME, severity=Severity.ok, text="no answers or classes whose format could differ")
 

@@ -33,15 +33,15 @@ Lengths = dict[str, list[tuple[Row, int]]]
 
 def check(subject: Subject) -> Iterator[Finding]:
     """The distribution of each kind of text in words; lengths far out; training against each evaluation set."""
-    train = _lengths(subject.train, subject.exchanges)
+    train = _lengths(subject.rows, subject.exchanges)
     for what, counted in train.items():
-        yield _distribution(what, counted)
+        yield _distribution(what, counted, subject.drawn)
     compared = [one for held in subject.held_out for one in _compared(subject, train, held)]
     yield from (one for one in compared if one.severity is not Severity.ok)
     if alike := [one for one in compared if one.severity is Severity.ok]:
         yield Finding(check=NAME, severity=Severity.ok, text="; ".join(one.text for one in alike))
     if not train:
-        yield Finding(check=NAME, severity=Severity.ok, text="no texts to measure", of=len(subject.train))
+        yield Finding(check=NAME, severity=Severity.ok, text="no texts to measure", of=len(subject.rows))
 
 
 def _lengths(rows: Sequence[Row], found: Sequence[Exchange]) -> Lengths:
@@ -56,14 +56,15 @@ def _lengths(rows: Sequence[Row], found: Sequence[Exchange]) -> Lengths:
     return {"texts": texts} if texts else {}
 
 
-def _distribution(what: str, counted: Sequence[tuple[Row, int]]) -> Finding:
+def _distribution(what: str, counted: Sequence[tuple[Row, int]], drawn: str) -> Finding:
     lengths = sorted(length for _, length in counted)
     middle, ninth, last = (lengths[min(int(len(lengths) * p), len(lengths) - 1)] for p in (0.5, 0.9, 0.99))
     low, high = _fences(lengths)
     out = [(row, length) for row, length in counted if not low <= length <= high]
     if len(out) > MODE * len(counted):
         out = []
-    text = f"{what} have {middle:,} words in the median, {ninth:,} at 90 %, {last:,} at 99 %, {lengths[-1]:,} at most"
+    text = f"{what}{drawn} have {middle:,} words in the median, {ninth:,} at 90 %, {last:,} at 99 %,"
+    text += f" {lengths[-1]:,} at most"
     if out:
         text += f"; far out, below {low:,.0f} or above {high:,.0f}: {len(out):,}"
     return Finding(

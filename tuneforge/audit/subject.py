@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tuneforge.audit.leaks import Leaks
     from tuneforge.preparation.intake import SourceReport
 
+ROWS = 200_000
+"""Training rows that are read by checks which count rows: a laptop's memory holds them twice."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -38,28 +41,43 @@ class Subject:
         return leaks(self.train, self.held_out, self.run.seed)
 
     @cached_property
-    def sample(self) -> Sequence[Row]:
-        """At most `audit.sample` training rows, in order: all of them, or a seeded sample, for costly checks."""
-        if len(self.train) <= self.run.audit.sample:
-            return self.train
-        picked = random.Random(self.run.seed).sample(range(len(self.train)), self.run.audit.sample)
-        return [self.train[index] for index in sorted(picked)]
+    def rows(self) -> Sequence[Row]:
+        """At most ROWS training rows, held in memory: all of them, or a seeded sample, for cheap checks."""
+        return self._drawn(ROWS)
 
     @cached_property
+    def sample(self) -> Sequence[Row]:
+        """At most `audit.sample` training rows, in order: all of them, or a seeded sample, for costly checks."""
+        return self.rows if len(self.rows) <= self.run.audit.sample else self._drawn(self.run.audit.sample)
+
+    def _drawn(self, most: int) -> Sequence[Row]:
+        if len(self.train) <= most:
+            return list(self.train)
+        picked = random.Random(self.run.seed).sample(range(len(self.train)), most)
+        return [self.train[index] for index in sorted(picked)]
+
+    @property
+    def drawn(self) -> str:
+        """` in a sample of 200,000 of 3,000,000 rows` where `rows` is not everything, for sentences; else empty."""
+        return self._said(len(self.rows))
+
+    @property
     def sampled(self) -> str:
-        """` in a sample of 20,000 of 100,000 rows` where `sample` is not everything, for sentences; else empty."""
-        whole, part = len(self.train), len(self.sample)
+        """The same of `sample`."""
+        return self._said(len(self.sample))
+
+    def _said(self, part: int) -> str:
+        whole = len(self.train)
         return f" in a sample of {part:,} of {whole:,} rows" if part < whole else ""
 
     @cached_property
     def exchanges(self) -> Sequence[Exchange]:
-        """What the model is asked and is to answer in every training row."""
-        return [found for row in self.train for found in exchanges(row, self.run.strategy.record)]
+        """What the model is asked and is to answer in `rows`."""
+        return [found for row in self.rows for found in exchanges(row, self.run.strategy.record)]
 
     @cached_property
     def sampled_exchanges(self) -> Sequence[Exchange]:
-        """The exchanges of `sample`."""
-        if self.sample is self.train:
+        """The same of `sample`."""
+        if self.sample is self.rows:
             return self.exchanges
-        kept = {id(row) for row in self.sample}
-        return [one for one in self.exchanges if id(one.row) in kept]
+        return [found for row in self.sample for found in exchanges(row, self.run.strategy.record)]

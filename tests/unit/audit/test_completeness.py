@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from tests.unit.audit.conftest import MakeSubject
 from tests.unit.audit.prose import paragraph, question
-from tuneforge.audit.completeness import _breaks_off, check
+from tuneforge.audit.completeness import check
 from tuneforge.preparation.intake import SourceReport
 
 
@@ -19,7 +17,7 @@ def asked(*answers: str, clean: int = 100) -> list[dict[str, Any]]:
 
 
 def test_placeholders_are_counted_and_shown(make_subject: MakeSubject) -> None:
-    found = [f for f in check(make_subject(asked("N/A", "null", "TODO.", "<nooutput>", "None", "nano"))) if f.count]
+    found = [f for f in check(make_subject(asked("N/A", "nan", "TODO", "<nooutput>", "None", "nano"))) if f.count]
     assert [(f.severity, f.count, f.of, [r.place for r in f.rows]) for f in found] == [
         ("warning", 4, 106, [f"train.jsonl:{n}" for n in (101, 102, 103, 104)])
     ]
@@ -34,26 +32,8 @@ def test_slots_of_templates_warn_and_slots_of_letters_do_not(make_subject: MakeS
     assert "{{name}} 1" in found["warning"].text
 
 
-@pytest.mark.parametrize(
-    ("end", "broken"),
-    [
-        ("and then the painter follows the old river and", True),
-        ("and then the painter follows the old river to the", True),
-        ("and then the painter follows the old river.", False),
-        ('and then the painter said "I follow the river"', False),
-        ("and then it costs the painter of the river 42", False),
-        ("and then read it at https://example.org/river", False),
-        ("\nYours truly\nAnna", False),
-        ("\n- and a last item that goes on without any point", False),
-        ("这是一个没有句号的句子", False),
-    ],
-)
-def test_an_answer_breaks_off_within_a_sentence(end: str, broken: bool) -> None:
-    assert _breaks_off(f"{paragraph(1)} {end}") == broken
-
-
 def test_many_broken_answers_warn_and_few_do_not(make_subject: MakeSubject) -> None:
-    cut = [paragraph(n)[:-20].rstrip(" .") for n in range(200, 204)]
+    cut = [f"{paragraph(n)} And then it carries the" for n in range(200, 204)]
     some = [f for f in check(make_subject(asked(*cut))) if "within a sentence" in f.text]
     few = [f for f in check(make_subject(asked(cut[0]))) if "within a sentence" in f.text]
     assert [(f.severity, f.count, f.of) for f in some + few] == [("warning", 4, 104), ("ok", 1, 101)]
