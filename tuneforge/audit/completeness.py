@@ -24,7 +24,7 @@ LETTER = re.compile(
 PROSE = 10
 """Words from which an answer is long enough to tell whether it breaks off."""
 MANY = 0.01
-"""Share of answers that break off from which it is warned: hh_rlhf has 7 %, alpaca_demo .3 %, seven others 2 at most."""
+"""Share of answers that break off from which it is warned: hh_rlhf has 7 %, alpaca_demo .3 %, others fewer."""
 
 
 def check(subject: Subject) -> Iterator[Finding]:

@@ -92,7 +92,7 @@ def profile(row: Row) -> Profile:
         for part in (compared.Part.prompt, compared.Part.answer)
     )
     numbers = ((side, w, n) for side, found in (("prompt", prompt), ("answer", answer)) for w, n in found.items())
-    digits = frozenset(number for number in numbers if any(c.isdigit() for c in number[1]))
+    digits = frozenset(n for n in numbers if not n[1].isalpha() and any(c.isdigit() for c in n[1]))
     return Profile(prompt, answer, digits, repr(row.columns.get("label")), signature.folded(compared.text(row.columns)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.audit.formats import kind
@@ -17,6 +18,14 @@ FEW = 100
 WORDS = 5
 """Words from which an answer has a voice."""
 INFORMAL = listed(
+    """
+    gonna wanna gotta kinda sorta dunno lemme gimme ain't y'all lol lmao omg btw idk tbh imo haha hehe yeah yep nope
+    yup dude bro buddy awesome hey thx pls plz ur u
+    """
+)
+"""Words of chat; `!!`, emoji and smileys count too."""
+SIGNS = re.compile(r"!!|[\U0001f300-\U0001faff]|[:;]-?[)D(P](?!\S)")
+FORMAL = listed(
     """
     gonna wanna gotta kinda sorta dunno lemme gimme ain't y'all lol lmao omg btw idk tbh imo haha hehe yeah yep nope
     yup dude bro buddy awesome hey thx pls plz ur u
@@ -36,16 +45,23 @@ MIXED = 0.1
 % and 9 %, hh_rlhf 2 % and 2 %, dpo_demo 2 % and 24 %, gsm8k 0 % and 17 %."""
 APOSTROPHE = str.maketrans("\u2019", "'")
 BOILERPLATE = {
-    '"as an AI" or "as a language model"': re.compile(
-        r"\bas an? (?:ai\b|artificial intelligence|(?:large )?language model)"
+    '"as an AI" or "as a language model"': (
+        ("as a",),
+        re.compile(r"\bas an? (?:ai\b|artificial intelligence|(?:large )?language model)"),
     ),
-    "an apology": re.compile(r"\b(?:i apologi[sz]e|i(?:'| a)m (?:very |so )?sorry|my apologies)\b"),
-    'a courtesy such as "certainly!" or "feel free to"': re.compile(
-        r"^(?:certainly|absolutely|of course|sure(?: thing)?|great question|happy to help)\b|\bi'd be (?:happy|glad) to"
-        r"|\bi hope (?:this|that) helps\b|\bfeel free to\b|\blet me know if\b|'re welcome\b"
+    "an apology": (
+        ("apolog", "sorry"),
+        re.compile(r"\b(?:i apologi[sz]e|i(?:'| a)m (?:very |so )?sorry|my apologies)\b"),
+    ),
+    'a courtesy such as "certainly!" or "feel free to"': (
+        ("",),
+        re.compile(
+            r"\A(?:certainly|absolutely|of course|sure(?: thing)?|great question|happy to help)\b"
+            r"|i'd be (?:happy|glad) to|i hope (?:this|that) helps|feel free to|let me know if|'re welcome\b"
+        ),
     ),
 }
-"""Phrases that say nothing, looked for in lower case."""
+"""Phrases that say nothing, in lower case: what a text holds that may have one, and the phrase."""
 MUCH = (0.02, 0.15, 0.25)
 """Share of answers from which each is warned of. Measured: the first 2.0 % in alpaca_demo, 1.6 % in dpo_demo, .1 % in
 hh_rlhf; apologies 7 % in hh_rlhf, 5 % in toolcall_demo, under 2 % elsewhere; courtesies 20 % in toolcall_demo, 11 % in
@@ -54,6 +70,7 @@ MODELS = r"ChatGPT|GPT-?[345]\w*|Claude|Bard|Gemini|LLaMA|Llama|Vicuna|Alpaca|Ko
 MAKERS = (
     r"OpenAI|Anthropic|Google|Meta|Microsoft|LMSYS|Large Model Systems Organization|Stanford|Alibaba|DeepSeek|Mistral"
 )
+NAMED = re.compile(rf"{MODELS}|{MAKERS}")
 PERSON = re.compile(
     r"\b(?:[Mm]y name is|I go by the name|[Yy]ou can call me|I(?:'|\u2019| a)m(?: an? [\w ]{0,30}(?:named|called))?)"
     rf" ({MODELS})\b|\b(?:I|I'm|I\u2019m)\b[^.!?\n]{{0,60}} (?:trained|developed|created|made|built)"
@@ -89,6 +106,13 @@ SENTENCES = ("prose", "list", "markdown")
 """Formats that have a voice."""
 
 
+class Said(NamedTuple):
+    """An answer in sentences, with its words."""
+
+    one: Exchange
+    used: set[str]
+
+
 def check(subject: Subject) -> Iterator[Finding]:
     """Formal and informal answers in one source, boilerplate, who the model says it is, languages."""
     spoken = [one for one in subject.sampled_exchanges if one.answer.count(" ") >= WORDS]
@@ -96,21 +120,21 @@ def check(subject: Subject) -> Iterator[Finding]:
     if len(prose) < FEW:
         yield Finding(check=NAME, severity=Severity.ok, text=f"{len(prose):,} answers in sentences: too few to compare")
         return
-    by_source: dict[str, list[Exchange]] = defaultdict(list)
-    for one in prose:
-        by_source[source(one.row)].append(one)
+    said = [Said(one, set(words(one.answer))) for one in prose]
+    by_source: dict[str, list[Said]] = defaultdict(list)
+    for one in said:
+        by_source[source(one.one.row)].append(one)
     for key, found in by_source.items():
         if len(found) >= FEW:
             yield _voice(key, found, subject.sampled)
     yield from _boilerplate(prose, subject.sampled)
     yield _person(prose, subject.sampled)
-    yield _languages(prose, subject.sampled)
+    yield _languages(said, subject.sampled)
 
 
-def _voice(key: str, found: Sequence[Exchange], sampled: str) -> Finding:
-    said = [(one, set(words(one.answer))) for one in found]
-    informal = [one for one, used in said if used & INFORMAL or SIGNS.search(one.answer)]
-    formal = [one for one, used in said if used & FORMAL]
+def _voice(key: str, found: Sequence[Said], sampled: str) -> Finding:
+    informal = [one for one, used in found if used & INFORMAL or SIGNS.search(one.answer)]
+    formal = [one for one, used in found if used & FORMAL]
     shares = len(informal) / len(found), len(formal) / len(found)
     mixed = min(shares) >= MIXED
     rare = min(informal, formal, key=len)
@@ -134,8 +158,9 @@ def _around(match: re.Match[str]) -> str:
 def _boilerplate(prose: Sequence[Exchange], sampled: str) -> Iterator[Finding]:
     lower = [(one, one.answer.lower().translate(APOSTROPHE)) for one in prose]
     said = []
-    for (name, pattern), much in zip(BOILERPLATE.items(), MUCH, strict=True):
-        found = [(one, match.start()) for one, text in lower if (match := pattern.search(text))]
+    for (name, (hints, pattern)), much in zip(BOILERPLATE.items(), MUCH, strict=True):
+        likely = [(one, text) for one, text in lower if any(hint in text for hint in hints)]
+        found = [(one, match.start()) for one, text in likely if (match := pattern.search(text))]
         said.append(f"{name} in {len(found) / len(prose):.1%}")
         if len(found) >= much * len(prose):
             yield Finding(
@@ -149,7 +174,8 @@ def _boilerplate(prose: Sequence[Exchange], sampled: str) -> Iterator[Finding]:
 
 def _person(prose: Sequence[Exchange], sampled: str) -> Finding:
     """Models and makers that answers claim to be or to come from."""
-    found = [(one.row, match) for one in prose if (match := PERSON.search(one.answer))]
+    named = [one for one in prose if NAMED.search(one.answer)]
+    found = [(one.row, match) for one in named if (match := PERSON.search(one.answer))]
     names = Counter(match[1] or match[2] for _, match in found)
     said = ", ".join(f"{name} {count:,}" for name, count in names.most_common(5))
     return Finding(
@@ -167,32 +193,33 @@ def _person(prose: Sequence[Exchange], sampled: str) -> Finding:
     )
 
 
-def language(text: str) -> str:
-    """The script of a text, or its language where that is told by common words; empty where it is not clear."""
+def language(text: str, used: set[str] | None = None) -> str:
+    """The script of a text, or its language where that is told by common words; empty where it is not clear.
+
+    `used` are its different words in lower case, where they are known.
+    """
     counts = {name: len(pattern.findall(text)) for name, pattern in SCRIPTS.items()} if not text.isascii() else {}
     script = max(counts, key=lambda name: counts[name]) if counts else "Latin"
     if script == "Han" and counts["Japanese"]:
         return "Japanese"
     if script != "Latin":
         return "Chinese" if script == "Han" else script
-    found = words(text)
-    if len(found) < LANGUAGE_WORDS:
+    if text.count(" ") < LANGUAGE_WORDS - 1:
         return ""
-    seen = set(found)
+    seen = set(words(text)) if used is None else used
     hits = sorted(((len(seen & common), name) for name, common in COMMON.items()), reverse=True)
     return hits[0][1] if hits[0][0] >= max(4, 2 * hits[1][0]) else ""
 
 
-def _languages(prose: Sequence[Exchange], sampled: str) -> Finding:
-    told = [(one, name) for one in prose if (name := language(one.answer))]
+def _languages(said: Sequence[Said], sampled: str) -> Finding:
+    told = [(one, name) for one, used in said if (name := language(one.answer, used))]
     counts = Counter(name for _, name in told)
     if not counts:
-        return Finding(check=NAME, severity=Severity.ok, text="answers too short to tell their language", of=len(prose))
+        return Finding(check=NAME, severity=Severity.ok, text="answers too short to tell their language", of=len(said))
     common = counts.most_common(1)[0][0]
     others = [(one, name) for one, name in told if name != common]
     unlike = [(one, name) for one, name in others if language(one.asked) not in ("", name)]
-    said = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(6))
-    text = f"answers{sampled} are in {said}"
+    text = f"answers{sampled} are in {', '.join(f'{name} {count:,}' for name, count in counts.most_common(6))}"
     if unlike:
         text += f"; {len(unlike):,} are in another language than their prompt"
     return Finding(

@@ -16,6 +16,8 @@ Fold = Callable[[str], str]
 SIGNS = "+<=>"
 """Signs that are kept where letters and digits alone count: 2 + 3 is not 2 3."""
 _BARE = bytes(ord(chr(c).lower()) if c < 128 and (chr(c).isalnum() or chr(c) in SIGNS) else 32 for c in range(256))
+_MARKS = str.maketrans(dict.fromkeys("\u2018\u2019\u201c\u201d\u2013\u2014\u2022\u2026", " "))
+"""Marks of typography: no letters, and alone no part of what was misread, so that most texts are ASCII without them."""
 _NO_WORD = r"[^\p{L}\p{M}\p{N}+<=>]+"
 _ALONE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[+<=>]"
 
@@ -45,6 +47,8 @@ def bare(text: str) -> str:
         for sign in SIGNS:
             text = text.replace(sign, f" {sign} ")
         return " ".join(text.split())
+    if (plain := text.translate(_MARKS)).isascii():
+        return bare(plain)
     import regex
 
     text = regex.sub(r"[^\x00-\x7f]+", _reread, text)

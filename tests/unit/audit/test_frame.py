@@ -11,13 +11,16 @@ import pytest
 
 from tests.unit.audit.conftest import MakeSubject
 from tests.unit.audit.prose import paragraph, question
-from tuneforge import plugins
+from tuneforge import execute, plugins
 from tuneforge.audit import checks, outcome
 from tuneforge.audit.checks import CHECKS, Audited
 from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.audit.reading import exchanges, shown
 from tuneforge.composition import compose_config
+from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, DataRefused
+from tuneforge.preparation.prepare import Prepared
+from tuneforge.preparation.view import View
 from tuneforge.rows import Row
 from tuneforge.strategy.classification import Classification
 from tuneforge.strategy.clm import Clm
@@ -138,3 +141,17 @@ def test_rows_to_look_at_are_ten_short_lines() -> None:
     assert found[0].place == "f:0"
     assert len(found[0].text) == 160
     assert "\n" not in found[0].text
+
+
+def test_a_resumed_run_keeps_its_findings_and_is_refused_again(make_subject: MakeSubject, tmp_path: Path) -> None:
+    subject = make_subject(CLEAN)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "audit.json").write_text("{}")
+    context = RunContext(subject.run, tmp_path)
+    earlier = Audited([Finding(check="fit", severity=Severity.error, text="from before")], {"fit": 0.5})
+    prepared = Prepared(View(subject.train, range(len(CLEAN))), [], [], [], [])
+    execute.audit(subject.run, prepared, context, earlier)
+    assert outcome.read(tmp_path) == earlier
+    subject.run.audit.fail_on = ["fit"]
+    with pytest.raises(DataRefused, match="from before"):
+        execute.audit(subject.run, prepared, context, earlier)
