@@ -151,7 +151,9 @@ def test_a_resumed_run_keeps_its_findings_and_is_refused_again(make_subject: Mak
     earlier = Audited([Finding(check="fit", severity=Severity.error, text="from before")], {"fit": 0.5})
     prepared = Prepared(View(subject.train, range(len(CLEAN))), [], [], [], [])
     execute.audit(subject.run, prepared, context, earlier)
-    assert outcome.read(tmp_path) == earlier
+    again = outcome.read(tmp_path)
+    assert again is not None
+    assert ([f.text for f in again.findings], again.seconds) == (["from before"], {"fit": 0.5})
     subject.run.audit.fail_on = ["fit"]
     with pytest.raises(DataRefused, match="from before"):
         execute.audit(subject.run, prepared, context, earlier)
