@@ -114,7 +114,7 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
             ["strategy=dpo", "strategy.loss_type=sigmod"],
             ["strategy.loss_type=sigmod", "'sigmoid'", "allowed: sigmoid, hi"],
         ),
-        (["strategy=clm", "strategy.beta=1"], ["The chosen strategy does not have it", "strategy=grpo have."]),
+        (["strategy=clm", "strategy.beta=1"], ["The chosen strategy does not have it", "strategy=grpo, ", " have."]),
         (["strategy=grpo", "strategy.rewards=[exact_mach]"], ["strategy.rewards: there is no", "'exact_match'"]),
         (["trainer.precision=16-mixed", "trainer.accelerator=cpu"], ["trainer.precision=16-mixed", "bf16-mixed"]),
         (["data=json"], ["data.json.path", "path"]),
