@@ -56,7 +56,8 @@ def run(name: str, folder: Path, model: str, steps: int, *overrides: str) -> dic
     tuneforge.run(
         [
             f"model={model}", f"test={folder / 'test.jsonl'}", "strategy=clm", f"trainer.max_steps={steps}",
-            "trainer.accelerator=cpu", "optimizer.learning_rate=3e-4", "batch.size=8", "gate=off", f"output_dir={out}", *overrides,
+            "trainer.accelerator=cpu", "optimizer.learning_rate=3e-4", "batch.size=8", "gate=off",
+            f"output_dir={out}", *overrides,
         ]
     )  # fmt: skip
     rows = json.loads((out / "metrics.json").read_text(encoding="utf-8"))["rows"]
