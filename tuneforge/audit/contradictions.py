@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from tuneforge.audit.duplicates import excerpt
+from tuneforge.audit.duplicates import excerpt, other_question
 from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.audit.subject import Subject
 from tuneforge.conversation import answer_text, classes
@@ -144,6 +144,7 @@ def _nearly(subject: Subject) -> Iterator[Finding]:
     for near in Search(len(rows), asked.__getitem__, NEAR, seed=subject.run.seed).near():
         (row, told), (other, before) = rows[near.text], rows[near.kept]
         same = told.asked == before.asked or told.answer == before.answer
+        same = same or other_question(row, other)
         if not same and _numbers(asked[near.text]) == _numbers(asked[near.kept]):
             found.append(Conflict(row, told, other, before))
     if found:

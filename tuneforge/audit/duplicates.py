@@ -10,6 +10,7 @@ from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.audit.subject import Subject
 from tuneforge.preparation import compared, signature
 from tuneforge.preparation.near import Search
+from tuneforge.preparation.shingles import Shingling, jaccard
 from tuneforge.rows import HeldOut, Row
 
 SHOWN = 10
@@ -52,7 +53,7 @@ def _equal_in_training(subject: Subject) -> Iterator[Finding]:
 def _near_in_training(subject: Subject) -> Iterator[Finding]:
     rows = list({signature.content(row.columns): row for row in reversed(subject.sample)}.values())[::-1]
     search = _search(rows, subject.run.seed)
-    near = list(search.near())
+    near = [one for one in search.near() if not other_question(rows[one.text], rows[one.kept])]
     if near:
         pairs = [(rows[one.text], rows[one.kept]) for one in near]
         share = len(near) / len(rows)
@@ -84,6 +85,13 @@ def _across(one: HeldOut, other: HeldOut) -> Iterator[Finding]:
         chosen = ": prompts are chosen on rows that decide the verdict" if one.split != other.split else ""
         text = f"{len(pairs):,} rows stand in {names}{chosen}"
         yield _finding(Severity.warning, text, pairs, len(other.rows), "take them out of one of the sets")
+
+
+def other_question(row: Row, other: Row) -> bool:
+    """Whether two rows that share a long passage ask different things about it."""
+    asked = [compared.question(one.columns) for one in (row, other)]
+    shingles = [Shingling().of(text) for text in asked]
+    return all(asked) and jaccard(*shingles) < NEAR
 
 
 def _repeated(rows: Iterable[Row]) -> Iterator[Pair]:

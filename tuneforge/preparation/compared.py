@@ -48,6 +48,12 @@ def text(columns: Mapping[str, Any], part: Part = Part.row) -> str:
     return str(columns.get("text") or columns.get("anchor") or "") or "\n".join(_words(columns))
 
 
+def question(columns: Mapping[str, Any]) -> str:
+    """The last paragraph of a prompt that has several: what is asked about the passage or table before it."""
+    paragraphs = [p for p in text(columns, Part.prompt).split("\n\n") if p.strip()]
+    return paragraphs[-1] if len(paragraphs) > 1 and split(columns) is not None else ""
+
+
 def _joined(messages: Iterable[Message]) -> str:
     return "\n".join(str(message.get("content") or "") for message in messages)
 

@@ -132,3 +132,18 @@ def test_real_sets(shared: Path) -> None:
         (Severity.info, 115),
     ]
     assert [one.severity for one in found(contradictions.check, banking)] == [Severity.ok]
+
+
+def test_other_questions_about_one_long_passage_are_neither_duplicates_nor_contradictions() -> None:
+    passage = " ".join(c["text"] for c in different(30))
+    asked = [
+        "When was the bridge closed?",
+        "How long is the river?",
+        "Who repaired the bridge?",
+        "When was the bridge closed ?",
+    ]
+    train = rows({"prompt": f"{passage}\n\n{question}", "completion": f"{n} years"} for n, question in enumerate(asked))
+    (near,) = found(duplicates.check, train)
+    assert (near.count, [row.place for row in near.rows]) == (1, ["train.jsonl:4"])
+    doubtful = [one for one in found(contradictions.check, train) if one.severity is not Severity.ok]
+    assert [one.count for one in doubtful] == [1]
