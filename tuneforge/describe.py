@@ -14,6 +14,9 @@ from typing import Any
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.plugins import GROUPS, Catalogue
 
+YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+"""Words that YAML does not read as text unless they are quoted."""
+
 
 def field_texts(cls: type) -> dict[str, str]:
     """Field name → the docstring under it, base classes included."""
@@ -91,7 +94,8 @@ def _scalar(value: Any) -> str:
         return value.name
     if isinstance(value, list):
         return f"[{', '.join(map(_scalar, value))}]"
-    return repr(value) if isinstance(value, str) and not value.isidentifier() else str(value)
+    plain = not isinstance(value, str) or (value.isidentifier() and value.lower() not in YAML_WORDS)
+    return str(value) if plain else repr(value)
 
 
 def _type(annotation: Any) -> str:
