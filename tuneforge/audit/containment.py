@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuneforge.audit.hashed import Hashed
 from tuneforge.conversation import split
 from tuneforge.preparation import compared, signature
 from tuneforge.preparation.shingles import runs, spaced, word_hashes
@@ -33,8 +34,6 @@ BREAK = r"([.!?\u2026\u3002\uff01\uff1f:;\"\[\]{}()|*#\n]+)"
 """Signs at which a sentence, a line or a quotation begins or ends."""
 TRIED = 64
 """Training rows with its rarest run in which a row is sought at most."""
-BATCH = 1024
-"""Training rows whose words are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class _Sought:
         return _runs(lines, self.size)[0]
 
 
-def contained(train: Sequence[Row], rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
+def contained(train: Hashed, rows: Sequence[Row]) -> Iterator[tuple[int, int]]:
     """(row, training row) for each row that stands whole in another, but not equal, training row.
 
     A row can only be contained where each of its runs of words is: one pass over the training rows counts them all, a
@@ -132,13 +131,13 @@ def _pieces(document: str) -> tuple[str, frozenset[int]]:
     return words, frozenset(breaks)
 
 
-def _of_size(train: Sequence[Row], sought: Sequence[_Sought], size: int) -> Iterator[tuple[int, int]]:
+def _of_size(train: Hashed, sought: Sequence[_Sought], size: int) -> Iterator[tuple[int, int]]:
     import numpy as np
 
     made = [one.runs for one in sought]
     known = np.unique(np.concatenate(made))
     counts = np.zeros(len(known), np.int64)
-    for _, hashes, _ in _scanned(train, size):
+    for _, hashes, _ in train.runs(size):
         counts += np.bincount(_places(hashes, known)[1], minlength=len(known))
     anchors: dict[int, list[_Sought]] = {}
     for one, mine in zip(sought, made, strict=True):
@@ -149,17 +148,18 @@ def _of_size(train: Sequence[Row], sought: Sequence[_Sought], size: int) -> Iter
         yield from _verified(train, anchors, size)
 
 
-def _verified(train: Sequence[Row], anchors: Mapping[int, list[_Sought]], size: int) -> Iterator[tuple[int, int]]:
+def _verified(train: Hashed, anchors: Mapping[int, list[_Sought]], size: int) -> Iterator[tuple[int, int]]:
     import numpy as np
 
     known = np.sort(np.fromiter(anchors, np.uint64, len(anchors)))
     tried: Counter[int] = Counter()
-    for start, hashes, owners in _scanned(train, size):
-        hit, _ = _places(hashes, known)
-        for owner, anchor in sorted({*zip(owners[hit].tolist(), hashes[hit].tolist(), strict=True)}):
+    for start, hashes, offsets in train.runs(size):
+        hit = np.flatnonzero(_places(hashes, known)[0])
+        owners = np.searchsorted(offsets, hit.astype(np.uint64), "right") - 1
+        for owner, anchor in sorted({*zip(owners.tolist(), hashes[hit].tolist(), strict=True)}):
             tried[anchor] += 1
             for one in list(anchors[anchor]) if tried[anchor] <= TRIED else ():
-                row = train[start + owner]
+                row = train.rows[start + owner]
                 if not _equal(row, one.row) and stands_in(one.texts, compared.text(row.columns)):
                     anchors[anchor].remove(one)
                     yield one.number, start + owner
@@ -169,16 +169,6 @@ def _equal(one: Row, other: Row) -> bool:
     return one is other or signature.letters(compared.text(one.columns)) == signature.letters(
         compared.text(other.columns)
     )
-
-
-def _scanned(train: Sequence[Row], size: int) -> Iterator[tuple[int, ndarray, ndarray]]:
-    """(number of the first row, hashes of all runs, row in the batch of each), batch after batch."""
-    import numpy as np
-
-    for start in range(0, len(train), BATCH):
-        texts = [signature.bare(compared.text(row.columns)) for row in train[start : start + BATCH]]
-        hashes, offsets = _runs(texts, size)
-        yield start, hashes, np.repeat(np.arange(len(texts)), np.diff(offsets).astype(np.int64))
 
 
 def _runs(texts: Sequence[str], size: int) -> tuple[ndarray, ndarray]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from tuneforge.audit.containment import contained
+from tuneforge.audit.hashed import Hashed
 from tuneforge.audit.likeness import alike
 from tuneforge.evaluation.statistics import wilson
 from tuneforge.preparation import compared, signature
@@ -95,26 +96,26 @@ class _Same(NamedTuple):
 def leaks(train: Sequence[Row], held_out: Sequence[HeldOut], seed: int = 0) -> Leaks:
     """All leaks, one per held-out row at most. Time and memory are linear in the number of rows."""
     held = [(one, row) for one in held_out for row in one.rows]
-    rows = [row for _, row in held]
+    rows, hashed = [row for _, row in held], Hashed(train)
     found = _equal(train, rows)
     left = _unproven(rows, found)
-    found |= {left[n]: _Same(train[at], Kind.contained) for n, at in contained(train, [rows[n] for n in left])}
+    found |= {left[n]: _Same(train[at], Kind.contained) for n, at in contained(hashed, [rows[n] for n in left])}
     left = _unproven(rows, found)
     found |= {
-        left[n]: _Same(train[at], Kind.near, share) for n, at, share in alike(train, [rows[n] for n in left], seed)
+        left[n]: _Same(train[at], Kind.near, share) for n, at, share in alike(hashed, [rows[n] for n in left], seed)
     }
     ordered = sorted(found.items(), key=lambda item: (ORDER.index(item[1].kind), item[0]))
     return Leaks(
         [_leak(*held[n], same) for n, same in ordered],
         {f"{one.split}.{one.name}": len(one.rows) for one in held_out},
-        _common(train, {same.kind for same in found.values()}, seed),
+        _common(hashed, {same.kind for same in found.values()}, seed),
     )
 
 
-def _common(train: Sequence[Row], kinds: Collection[Kind], seed: int) -> dict[Kind, tuple[int, int]]:
+def _common(train: Hashed, kinds: Collection[Kind], seed: int) -> dict[Kind, tuple[int, int]]:
     """How often what was found is found among the training rows themselves."""
-    picked = random.Random(seed).sample(range(len(train)), min(SAMPLE, len(train)))
-    rows = [train[at] for at in picked]
+    picked = random.Random(seed).sample(range(len(train.rows)), min(SAMPLE, len(train.rows)))
+    rows = [train.rows[at] for at in picked]
     found: dict[Kind, tuple[int, int]] = {}
     if Kind.contained in kinds:
         found[Kind.contained] = len(list(contained(train, rows))), len(rows)

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from tuneforge.audit.hashed import Hashed
 from tuneforge.preparation import compared, signature
-from tuneforge.preparation.near import Search, likely
-from tuneforge.preparation.shingles import Shingling, Unit
+from tuneforge.preparation.near import likely
 from tuneforge.rows import Row
 
 if TYPE_CHECKING:
@@ -45,16 +45,16 @@ class Profile(NamedTuple):
     """All of it, folded."""
 
 
-def alike(train: Sequence[Row], rows: Sequence[Row], seed: int) -> Iterator[tuple[int, int, float]]:
+def alike(train: Hashed, rows: Sequence[Row], seed: int) -> Iterator[tuple[int, int, float]]:
     """(row, training row, share of words in common) of each row that is near a training row but not equal to it.
 
     Of several the nearest. The rows may be training rows.
     """
-    if not train or not rows:
+    if not train.rows or not rows:
         return
-    sketches, signed = _search(train, seed).signatures()
-    mine, asked = _search(rows, seed).signatures()
-    profiles = lru_cache(maxsize=4096)(lambda at: profile(train[at]))
+    sketches, signed = train.signatures(JACCARD, seed)
+    mine, asked = Hashed(rows).signatures(JACCARD, seed)
+    profiles = lru_cache(maxsize=4096)(lambda at: profile(train.rows[at]))
     for number, met in enumerate(_met(signed, asked)):
         if not met.size:
             continue
@@ -99,10 +99,6 @@ def profile(row: Row) -> Profile:
 def _same_answer(one: Counter[str], other: Counter[str]) -> bool:
     short = min(one.total(), other.total()) < WORDS
     return one == other if short else dice(one, other) >= SHARE
-
-
-def _search(rows: Sequence[Row], seed: int) -> Search:
-    return Search(len(rows), lambda at: compared.text(rows[at].columns), JACCARD, Shingling(Unit.words, 1), seed)
 
 
 def _met(signed: ndarray, asked: ndarray) -> Iterator[ndarray]:

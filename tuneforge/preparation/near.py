@@ -7,7 +7,7 @@ nothing is reported that is not as similar as asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -65,8 +65,10 @@ class Search:
         import numpy as np
 
         shingles = lru_cache(maxsize=BATCH)(lambda number: self.shingling.of(self.text(number)))
-        sketches, signatures = self.signatures()
-        buckets = meeting(signatures)
+        starts = range(0, self.count, BATCH)
+        texts = ([self.text(n) for n in range(start, min(start + BATCH, self.count))] for start in starts)
+        sketches, signed = signatures(map(self.shingling.hashes, texts), self.count, self.threshold, self.seed)
+        buckets = meeting(signed)
         held: dict[int, list[int]] = {}
         for number in buckets.texts.tolist() if order is None else order:
             mine = buckets.of(number)
@@ -80,38 +82,45 @@ class Search:
             else:
                 self.limited += _hold(number, mine, held)
 
-    def signatures(self) -> tuple[ndarray, ndarray]:
-        """(texts, hashes) uint8, the low byte of every minimum, and (texts, bands) uint64, a hash of each band.
-
-        A text without a shingle has 0 for every band.
-        """
-        import numpy as np
-
-        number, rows = bands(self.threshold)
-        sketches = np.empty((self.count, number * rows), np.uint8)
-        signatures = np.empty((self.count, number), np.uint64)
-        for start in range(0, self.count, BATCH):
-            batch = range(start, min(start + BATCH, self.count))
-            digests, some = self._digests([self.text(one) for one in batch], number * rows)
-            sketches[start : batch.stop] = digests.astype(np.uint8)
-            signatures[start : batch.stop] = combined(digests.reshape(len(batch), number, rows)) * some[:, None]
-        return sketches, signatures
-
-    def _digests(self, texts: Sequence[str], size: int) -> tuple[ndarray, ndarray]:
-        """(texts, size) uint64 minima, and (texts,) whether a text has a shingle."""
-        import numpy as np
-        from rensa import RMinHash
-
-        hashes, offsets = self.shingling.hashes(texts)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, size, self.seed)
-        values = chain.from_iterable(matrix.to_rows())
-        return np.fromiter(values, np.uint64, len(texts) * size).reshape(len(texts), size), np.diff(offsets) > 0
-
     def _nearest(self, number: int, others: Sequence[int], shingles: Callable[[int], frozenset[str]]) -> Near | None:
         if self.kind is not None:
             others = [other for other in others if self.kind(other) == self.kind(number)]
         best = max(((jaccard(shingles(number), shingles(other)), -other) for other in others), default=(0.0, 0))
         return Near(number, -best[1], best[0]) if best[0] >= self.threshold else None
+
+
+def signatures(
+    batches: Iterable[tuple[ndarray, ndarray]], count: int, threshold: float, seed: int
+) -> tuple[ndarray, ndarray]:
+    """(texts, hashes) uint8, the low byte of every minimum, and (texts, bands) uint64, a hash of each band.
+
+    The batches hold the hashes of the shingles of `count` texts, and where each text's begin (`Shingling.hashes`).
+    A text without a shingle has 0 for every band.
+    """
+    import numpy as np
+
+    number, rows = bands(threshold)
+    sketches = np.empty((count, number * rows), np.uint8)
+    signed = np.empty((count, number), np.uint64)
+    start = 0
+    for hashes, offsets in batches:
+        stop = start + len(offsets) - 1
+        digests, some = _minima(hashes, offsets, number * rows, seed)
+        sketches[start:stop] = digests.astype(np.uint8)
+        signed[start:stop] = combined(digests.reshape(stop - start, number, rows)) * some[:, None]
+        start = stop
+    return sketches, signed
+
+
+def _minima(hashes: ndarray, offsets: ndarray, size: int, seed: int) -> tuple[ndarray, ndarray]:
+    """(texts, size) uint64 minima, and (texts,) whether a text has a shingle."""
+    import numpy as np
+    from rensa import RMinHash
+
+    count = len(offsets) - 1
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes, offsets, size, seed)
+    values = chain.from_iterable(matrix.to_rows())
+    return np.fromiter(values, np.uint64, count * size).reshape(count, size), np.diff(offsets) > 0
 
 
 def likely(met: ndarray, sketches: ndarray, sketch: ndarray, threshold: float) -> list[int]:

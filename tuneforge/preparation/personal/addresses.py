@@ -49,38 +49,48 @@ PATTERNS = (
         rf"{_FREE}(?<!\b[Tt]he )(?:{_HOUSE}[ ]){{1,2}}(?:{_WORD}\s|\d{{1,3}}(?:st|nd|rd|th)\s|{_SMALL}\s){{1,5}}?"
         rf"{_ENGLISH}\b\.?{_TAIL}",
         gate=r"\d(?: ?[a-zA-Z]|[/-]\d+| \d+)? (?:[^\W\d_a-z]|\d+[snrt])",
+        digits=1,
     ),
     Pattern(  # Calle de Alcalá 42
         "ADDRESS",
         rf"{_FREE}(?:{_BEFORE}){{0,2}}(?<!\p{{L}}){_KINDS}\s{_WORDS},?\s(?:n[º°.]?\s?)?{_HOUSE}(?![\w.,]\d){_TAIL}",
         gate=rf"{_KINDS}\s",
+        digits=1,
     ),
     Pattern(  # 12 rue des Martyrs, 75009 Paris
         "ADDRESS",
         rf"{_FREE}{_BEFORE}(?i:{_KINDS})\s{_WORDS}{_TAIL}",
         gate=rf"(?i:\d,? {_KINDS}\s)",
+        digits=1,
     ),
     Pattern(  # Hauptstraße 12, 10115 Berlin
         "ADDRESS",
         rf"{_FREE}(?:\d{{1,5}}\s)?(?:{_WORD}\s){{0,2}}?(?:\p{{Lu}}[\p{{L}}'-]{{1,24}}{_COMPOUND}|{_WORD}\s{_APART})\s"
         rf"{_HOUSE}\.?(?![\w]|[.,:]\d){_TAIL}",
         gate=rf"[^\W\d_a-z]\w{{2,24}}\.?(?:\s{_APART})?\s\d",
+        digits=1,
     ),
-    Pattern("ADDRESS", r"(?i)\bP\.?\s?O\.?\s?Box\s#?\d{1,7}\b|\bpost(?:box|fach)\s\d{1,7}\b", words=r"box|postfach"),
+    Pattern(
+        "ADDRESS",
+        r"(?i)\bP\.?\s?O\.?\s?Box\s#?\d{1,7}\b|\bpost(?:box|fach)\s\d{1,7}\b",
+        words=r"box|postfach",
+        digits=1,
+    ),
     Pattern(  # PSC 3, Box 8144, APO AA 42323
         "ADDRESS",
         r"(?i)(?<!\w)(?:(?:PSC|CMR|Unit)\s\d{1,5},?\sBox\s\d{1,6}|US(?:NS|CGC|S)\s[\p{L}' -]{2,30}),?\s{1,3}"
         r"[ADF]PO\sA[AEP]\s\d{5}\b",
         words=r"apo a|dpo a|fpo a",
+        digits=1,
     ),
-    Pattern("ADDRESS", r"(?i)(?<!\w)(?:apt\.?|suite)\s#?\d{1,5}[a-z]?\b", words=r"apt|suite"),
+    Pattern("ADDRESS", r"(?i)(?<!\w)(?:apt\.?|suite)\s#?\d{1,5}[a-z]?\b", words=r"apt|suite", digits=1),
     Pattern(  # Address: what stands on the line
         "ADDRESS",
         r"(?i)(?<![\w-])(?<!(?:mail|ip|web|mac|url|site)\s)(?:(?:billing|shipping|home|postal|mailing|street|delivery)\s)?"
         r"(?:address|anschrift|adresse)[\"']?\s?:\s{0,8}[\"']?(?=[^\n\"]{0,80}\p{L}{3})"
         rf"(?P<value>[\p{{L}}\d#](?:(?!\d){_INLINE}){{0,60}}\d{_INLINE}{{0,80}})",
         words=r"address|anschrift|adresse",
-        gate=r"\d",
+        digits=1,
     ),
     Pattern(  # lives at 86036 Rua do Arenque 1634
         "ADDRESS",
@@ -89,5 +99,6 @@ PATTERNS = (
         rf"(?:(?:{_WORD}\s){{1,4}}{_HOUSE}\b|(?:\p{{L}}[\p{{L}}'\u2019.-]*\s){{1,4}}"
         rf"(?i:street|road|avenue|lane|drive|st|rd)\b\.?){_TAIL})",
         gate=r" (?:in|at|on|to) \d",
+        digits=1,
     ),
 )

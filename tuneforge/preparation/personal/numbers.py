@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from tuneforge.preparation.personal import validity
-from tuneforge.preparation.personal.pattern import DIGITS, Pattern, near
+from tuneforge.preparation.personal.pattern import Pattern, near
 
 _NO_DOMAIN = r"(?:png|jpe?g|gif|svg|webp|css|js|tsx|html?|pdf|txt)"
 """Endings of files that are no top-level domain: `icon@2x.png`."""
@@ -37,6 +37,7 @@ CREDIT_CARD = Pattern(
     r"(?!\w|[.,-]\d)",
     keep=_card,
     gate=r"\d(?:[ -]?\d){11}",
+    digits=12,
 )
 
 
@@ -52,6 +53,7 @@ IBAN = Pattern(
     "IBAN",
     rf"(?i)(?<![\p{{L}}\p{{N}}])(?=[A-Z]{{2}}\d\d)(?:{'|'.join(_ibans())})(?![\p{{L}}\p{{N}}])",
     keep=lambda text, start, end: validity.iban(text[start:end]),
+    digits=2,
     gate=r"\d\d(?<=[A-Za-z]\d\d)[ -]?[A-Za-z0-9]{4}",
 )
 
@@ -70,7 +72,11 @@ def _ip(text: str, start: int, end: int) -> bool:
 
 
 IPV4 = Pattern(
-    "IP", r"(?<![\w.]|\d[,-])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-\d)", keep=_ip, gate=r"\d\.\d{1,3}\.\d{1,3}\.\d"
+    "IP",
+    r"(?<![\w.]|\d[,-])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d|-\d)",
+    keep=_ip,
+    gate=r"\d\.\d{1,3}\.\d{1,3}\.\d",
+    digits=4,
 )
 IPV6 = Pattern(
     "IP",
@@ -92,6 +98,7 @@ US_SSN = Pattern(
     r"(?<![\w$+]|\d[.,-])(?:\d{3}-\d\d-\d{4}|\d{3} \d\d \d{4}|\d{9})(?!\w|[.,-]\d)",
     keep=_ssn,
     gate=r"\d{3}[- ]?\d\d[- ]?\d{4}",
+    digits=9,
 )
 
 _RECORD_OF = (
@@ -120,6 +127,7 @@ RECORD_NUMBER = Pattern(
     keep=_record,
     words=r"number|nummer|mrn|plate|[ _(\n]id[ :#.=)]|i\.d|no[.:#]|no \d|num\.|nr\.? \d|code|ref[. :#e]|[a-z] ?#",
     gate=r"\d[A-Za-z/-]?\d[A-Za-z/-]?\d",
+    digits=3,
 )
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}\.?"
@@ -143,9 +151,9 @@ DATE_OF_BIRTH = Pattern(
     rf"(?i){_DATE}",
     keep=lambda text, start, end: _BORN(text, start, end) and _calendar(text, start, end),
     words=r"born|birth|dob|d\.o\.b|geb|né|naissance|nacimiento|nascimento|nascita",
-    gate=DIGITS,
+    digits=4,
 )
-DATE = Pattern("DATE", rf"(?i){_DATE}", keep=_calendar, gate=r"\d[-/.]\d|\d{4}")
+DATE = Pattern("DATE", rf"(?i){_DATE}", keep=_calendar, gate=r"\d[-/.]\d|\d{4}", digits=4)
 AGE = Pattern(
     "AGE",
     r"(?i)(?<![\w.,$-])(?:(?P<value>\d{1,3})(?=[ -]?(?:years?|yrs?)[ -]?(?:old|of age)|[ -]?y/?o\b)|"
@@ -153,7 +161,7 @@ AGE = Pattern(
     r"(?P<value>\d{1,2}|1[01]\d)(?=\s*(?:[,;!?)]|\.(?!\d)|$)))",
     keep=lambda text, start, end: 0 < int(text[start:end]) < 120,
     words=r"year|yr|y/o|yo|age|turn| was | were | is | am ",
-    gate=r"\d",
+    digits=1,
 )
 URL = Pattern("URL", r"(?i)(?<!\w)(?:https?://|ftp://|www\.)[^\s<>\"'\])}|,;]{3,}(?<![.!?:])", words=r"://|www\.")
 POSTAL_CODE = Pattern(
@@ -162,7 +170,7 @@ POSTAL_CODE = Pattern(
     r"(?:is|of|[:#=])?\s{0,3}"
     r"(?P<value>\d{3,5}(?:[ -]\d{2,4})?(?:\s[A-Z]{2})?|[A-Z]\d[A-Z] ?\d[A-Z]\d|[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2})(?!\w)",
     words=r"zip|post|plz",
-    gate=r"\d",
+    digits=1,
 )
 
 PATTERNS = (

@@ -25,9 +25,10 @@ class Pattern:
     It begins with letters, which `re` looks for quickly."""
     gate: str = ""
     """The same over the text as it is."""
+    digits: int = 0
+    """Digits that a text with one holds at least."""
 
 
-DIGITS = r"\d\d"
 NUMBER = r"\d(?:[ ().\-/]{0,3}\d){6}"
 """Seven digits or more, with what may stand between those of one number."""
 

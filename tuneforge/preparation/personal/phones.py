@@ -52,5 +52,6 @@ PHONE = Pattern(
     + r"(?!\w|[%€£:=*^]|[.,-]\d)",
     keep=_phone,
     gate=NUMBER,
+    digits=7,
 )
 PATTERNS = (PHONE,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,11 @@ SECONDS = 1.0
 """What one pattern may take for one text; a text of more than 200,000 characters gets more, in proportion."""
 
 CORE: tuple[Pattern, ...] = (*numbers.PATTERNS, *phones.PATTERNS, *addresses.PATTERNS, *names.PATTERNS)
+
+
+_DIGITS = re.compile(r"\d+")
+_PLAIN = re.compile(r"[\w '@/:|]+")
+"""Words of a gate without a sign that means something in an expression."""
 
 
 class Unfinished(Exception):
@@ -34,17 +39,16 @@ class Recogniser:
 
     def candidates(self, text: str) -> list[Span]:
         """As `spans`, before overlaps are resolved."""
-        lower = text.lower()
-
-        @cache
-        def holds(expression: str, of: str) -> bool:
-            return not expression or _gate(expression).search(of) is not None
-
+        lower, digits = text.lower(), sum(map(len, _DIGITS.findall(text)))
         found: list[Span] = []
         for pattern in self.patterns:
-            if holds(pattern.gate, text) and holds(pattern.words, lower):
+            if digits >= pattern.digits and _holds(text, pattern.gate) and _holds(lower, pattern.words):
                 found += _matches(pattern, text)
         return found
+
+
+def _holds(text: str, expression: str) -> bool:
+    return not expression or _gate(expression)(text)
 
 
 def _matches(pattern: Pattern, text: str) -> list[Span]:
@@ -75,5 +79,10 @@ def _group(expression: str) -> int | str:
 
 
 @cache
-def _gate(expression: str) -> re.Pattern[str]:
-    return re.compile(expression)
+def _gate(expression: str) -> Callable[[str], bool]:
+    """Whether a text holds it. Plain words are looked for one by one: several times as fast as an alternation."""
+    if not _PLAIN.fullmatch(expression):
+        search = re.compile(expression).search
+        return lambda text: search(text) is not None
+    words = expression.split("|")
+    return lambda text: any(word in text for word in words)
