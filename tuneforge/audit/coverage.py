@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.audit.excerpt import excerpt
 from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.audit.subject import Subject
-from tuneforge.preparation.features import NGRAMS, vectors
+from tuneforge.preparation.features import dense, hashed, weighted
 from tuneforge.preparation.features import subject as about
 from tuneforge.rows import HeldOut, Row
 
@@ -34,6 +34,20 @@ THIN = 0.25
 
 DRAWS = 2000
 """Random splits of the union that the distance is compared with."""
+
+
+class Texts(NamedTuple):
+    """What rows are about, with the counts of their words, made once for all sets."""
+
+    texts: list[str]
+    counts: Any
+    """As `features.hashed` makes them."""
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Texts:
+        """Of some rows."""
+        texts = [about(row.columns) for row in rows]
+        return cls(texts, hashed(texts))
 
 
 @dataclass(frozen=True)
@@ -62,13 +76,14 @@ def check(subject: Subject) -> Iterable[Finding]:
         text = f"not compared: no target set of {FEWEST} rows or more, or fewer training rows than that"
         yield Finding(check="coverage", severity=Severity.ok, text=text, of=len(subject.sample))
     else:
+        train = Texts.of(subject.sample)
         for held in sets:
-            yield from _of_set(held, subject)
+            yield from _of_set(held, train, subject)
 
 
-def _of_set(held: HeldOut, subject: Subject) -> Iterator[Finding]:
+def _of_set(held: HeldOut, train: Texts, subject: Subject) -> Iterator[Finding]:
     rows = _drawn(held.rows, subject.run.audit.sample, subject.run.seed)
-    found = compared([about(r.columns) for r in subject.sample], [about(r.columns) for r in rows], subject.run.seed)
+    found = compared(train, Texts.of(rows), subject.run.seed)
     typical, chance = null(found, subject.run.seed)
     thin = thin_clusters(found) if chance <= CERTAIN else []
     name = f"{held.split}.{held.name}"
@@ -117,19 +132,19 @@ def _examples(rows: Sequence[Row], found: Shares, thin: Sequence[int]) -> list[S
     return shown[:10]
 
 
-def compared(train: Sequence[str], target: Sequence[str], seed: int) -> Shares:
+def compared(train: Texts, target: Texts, seed: int) -> Shares:
     """Clusters of both together (n-grams in 64 dimensions, mini-batch k-means: Sculley 2010), counted apart."""
     import numpy as np
+    from scipy.sparse import vstack
     from sklearn.cluster import MiniBatchKMeans
 
-    count = max(2, min(CLUSTERS, len(target) // ROWS))
-    texts = [*train, *target]
-    made = vectors(texts, NGRAMS, seed)
+    count = max(2, min(CLUSTERS, len(target.texts) // ROWS))
+    made = dense(weighted(vstack([train.counts, target.counts], format="csr")), seed)
     means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
     labels = means.fit_predict(made)
-    mine, theirs = labels[: len(train)], labels[len(train) :]
+    mine, theirs = labels[: len(train.texts)], labels[len(train.texts) :]
     counted = [np.bincount(part, minlength=count) for part in (mine, theirs)]
-    return Shares(counted[0], counted[1], names(texts, labels, count), theirs)
+    return Shares(counted[0], counted[1], names([*train.texts, *target.texts], labels, count), theirs)
 
 
 def null(found: Shares, seed: int) -> tuple[float, float]:

@@ -68,10 +68,10 @@ def alike(train: Hashed, rows: Sequence[Row], seed: int) -> Iterator[tuple[int, 
 
 def share(one: Profile, other: Profile) -> float:
     """Dice's coefficient of all words; 0 where it is below SHARE, the rows are equal or tell different things."""
-    words, others = one.prompt + one.answer, other.prompt + other.answer
-    if min(words.total(), others.total()) < WORDS or one.numbers != other.numbers or one.label != other.label:
+    if one.numbers != other.numbers or one.label != other.label or one.text == other.text:
         return 0.0
-    if one.text == other.text:
+    words, others = one.prompt + one.answer, other.prompt + other.answer
+    if min(words.total(), others.total()) < WORDS:
         return 0.0
     if dice(one.prompt, other.prompt) < PROMPT_SHARE or not _same_answer(one.answer, other.answer):
         return 0.0

@@ -24,15 +24,7 @@ INFORMAL = listed(
     """
 )
 """Words of chat; `!!`, emoji and smileys count too."""
-SIGNS = re.compile(r"!!|[\U0001f300-\U0001faff]|[:;]-?[)D(P](?!\S)")
-FORMAL = listed(
-    """
-    gonna wanna gotta kinda sorta dunno lemme gimme ain't y'all lol lmao omg btw idk tbh imo haha hehe yeah yep nope
-    yup dude bro buddy awesome hey thx pls plz ur u
-    """
-)
-"""Words of chat; `!!`, emoji and smileys count too."""
-SIGNS = re.compile(r"!!|[\U0001F300-\U0001FAFF]|(?:^|\s)[:;]-?[)D(P](?:\s|$)")
+SIGNS = re.compile(r"!!|[\U0001F300-\U0001FAFF]|(?<!\S)[:;]-?[)D(P](?!\S)")
 FORMAL = listed(
     """
     furthermore moreover therefore thus hence consequently nevertheless notwithstanding accordingly whereas therein
@@ -54,7 +46,19 @@ BOILERPLATE = {
         re.compile(r"\b(?:i apologi[sz]e|i(?:'| a)m (?:very |so )?sorry|my apologies)\b"),
     ),
     'a courtesy such as "certainly!" or "feel free to"': (
-        ("",),
+        (
+            "certainly",
+            "absolutely",
+            "of course",
+            "sure",
+            "great question",
+            "happy to help",
+            "i'd be",
+            "i hope",
+            "feel free to",
+            "let me know if",
+            "'re welcome",
+        ),
         re.compile(
             r"\A(?:certainly|absolutely|of course|sure(?: thing)?|great question|happy to help)\b"
             r"|i'd be (?:happy|glad) to|i hope (?:this|that) helps|feel free to|let me know if|'re welcome\b"

@@ -31,13 +31,24 @@ def subject(columns: Mapping[str, Any]) -> str:
 
 def ngrams(texts: Sequence[str]) -> Any:
     """(n, SIZE) sparse float32: hashed words and pairs of words, sublinear TF-IDF, rows of length 1."""
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    return weighted(hashed(texts))
+
+
+def hashed(texts: Sequence[str]) -> Any:
+    """(n, SIZE) sparse float32: how often each hashed word and pair of words stands in each text."""
+    from sklearn.feature_extraction.text import HashingVectorizer
 
     pattern = r"(?u)\b\w+\b"
-    hashed = HashingVectorizer(
+    return HashingVectorizer(
         n_features=SIZE, ngram_range=(1, 2), alternate_sign=False, norm=None, dtype="float32", token_pattern=pattern
-    )
-    return TfidfTransformer(sublinear_tf=True).fit_transform(hashed.transform(texts))
+    ).transform(texts)
+
+
+def weighted(counts: Any) -> Any:
+    """Sublinear TF-IDF of counts, rows of length 1."""
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    return TfidfTransformer(sublinear_tf=True).fit_transform(counts)
 
 
 def dense(matrix: Any, seed: int, width: int = 64) -> ndarray:

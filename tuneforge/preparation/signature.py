@@ -163,8 +163,7 @@ def _new() -> hashlib.blake2b:
 def _feed(digest: hashlib.blake2b, text: str) -> None:
     """Length first, so that two fields never read like one."""
     data = text.encode("utf-8", "surrogatepass")
-    digest.update(len(data).to_bytes(8, "little"))
-    digest.update(data)
+    digest.update(len(data).to_bytes(8, "little") + data)
 
 
 def _feed_message(digest: hashlib.blake2b, message: Message, fold: Fold) -> None:
