@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from importlib.util import find_spec
 from pathlib import Path
@@ -272,3 +273,14 @@ def test_the_saved_template_is_the_trained_one_without_marks(tokenizer, tmp_path
     saved = AutoTokenizer.from_pretrained(tmp_path)
     assert "generation %}" not in saved.chat_template
     assert saved.apply_chat_template(turns, tokenize=False) == trained
+
+
+def test_a_tokenizer_with_a_way_of_its_own_is_asked_in_that_way(tokenizer: Any) -> None:
+    class Loud(type(tokenizer)):  # type: ignore[misc]
+        def _encode_plus(self, text: Any, *args: Any, **options: Any) -> Any:
+            return super()._encode_plus([one.upper() for one in text], *args, **options)
+
+    own = copy.deepcopy(tokenizer)
+    own.__class__ = Loud
+    texts = ["Reset my VPN.", "Thanks!"]
+    assert plain(texts, own) == plain([t.upper() for t in texts], tokenizer) != plain(texts, tokenizer)

@@ -43,6 +43,8 @@ class Chat:
         """Where masks come from: the template's generation marks, TRL's training template, or prefixes."""
         self.literals = Literals(tokenizer, self.template)
         self.affixes = _affixes(tokenizer)
+        self.bare = _bare(tokenizer)
+        """Whether calling the tokenizer is calling its backend, which is faster where nobody asks for offsets."""
         self.version = _version(tokenizer)
 
     def conversation(self, messages: Messages, tools: Any = None) -> Text:
@@ -191,6 +193,13 @@ def _affixes(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     full: list[int] = tokenizer.encode("a")
     at = next((i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare), 0)
     return full[:at], full[at + len(bare) :]
+
+
+def _bare(tokenizer: Tokenizer) -> bool:
+    from transformers import PreTrainedTokenizerFast as Fast
+
+    own = [name for name in ("__call__", "_encode_plus") if getattr(type(tokenizer), name) is not getattr(Fast, name)]
+    return isinstance(tokenizer, Fast) and not own
 
 
 def _version(tokenizer: Tokenizer) -> tuple[Any, ...]:

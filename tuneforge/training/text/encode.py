@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 BATCH = 1000
 """Rows per call of a strategy's `encode`: a fast tokenizer is twice as fast on many texts at once."""
 DEFAULT_LENGTH = 1024
+SPEAKERS = {"prompt": "user"} | dict.fromkeys(
+    ("text", "completion", "chosen", "rejected", "anchor", "positive", "negative"), "assistant"
+)
+"""Columns of text, and who speaks there."""
 AFTER_PADDING = (
     "camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
     "xlm-roberta", "xlm-roberta-xl", "xmod",
@@ -179,9 +183,10 @@ def _encodings(
 
 def _spoken(columns: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """All texts of a row as messages of those who speak them."""
-    found = list(columns.get("messages") or ()) + as_messages(columns.get("prompt") or "", "user")
-    for name in ("text", "completion", "chosen", "rejected", "anchor", "positive", "negative"):
-        found += as_messages(columns.get(name) or "", "assistant")
+    found = list(columns.get("messages") or ())
+    for name, role in SPEAKERS.items():
+        if said := columns.get(name):
+            found += as_messages(said, role)
     return found
 
 

@@ -71,11 +71,13 @@ class Literals:
     def found(self, messages: Sequence[Mapping[str, Any]], tools: Any = None) -> bool:
         """Whether any text of the row spells a control token."""
         for message in messages:
-            pattern = self._for(message)
+            find = self._for(message).search
             for name, value in message.items():
-                if name not in _NO_TEXT and _spells(value, pattern):
+                if name in _NO_TEXT:
+                    continue
+                if find(value) if type(value) is str else any(map(find, _texts(value))):
                     return True
-        return tools is not None and _spells(tools, self.control)
+        return tools is not None and any(map(self.control.search, _texts(tools)))
 
     def _for(self, message: Mapping[str, Any]) -> re.Pattern[str]:
         return self.special if message.get("role") == "assistant" else self.control
@@ -124,12 +126,6 @@ class Literals:
 
 
 _NO_TEXT = ("role", "weight")
-
-
-def _spells(value: Any, pattern: re.Pattern[str]) -> bool:
-    if isinstance(value, str):
-        return pattern.search(value) is not None
-    return any(pattern.search(text) for text in _texts(value))
 
 
 def _pattern(strings: set[str]) -> re.Pattern[str]:

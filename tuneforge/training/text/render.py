@@ -162,15 +162,31 @@ def _tokenise(texts: Sequence[Text | RenderError], of: Chat, affixes: bool = Fal
     whole = [i for i, t in enumerate(texts) if isinstance(t, Text) and not t.pair]
     found: list[Rendered | RenderError] = [t if isinstance(t, RenderError) else _PENDING for t in texts]
     if whole:
-        coded = of.tokenizer([texts[i].text for i in whole], add_special_tokens=affixes, **LEAN)  # type: ignore[union-attr]
-        for n, i in enumerate(whole):
-            ids = coded["input_ids"][n]
-            mask = _mask(coded, n, len(ids), texts[i].spans)  # type: ignore[union-attr]
-            found[i] = mask if isinstance(mask, RenderError) else Rendered(ids, mask, False)
+        some: list[Text] = [texts[i] for i in whole]  # type: ignore[misc]
+        for i, rendered in zip(whole, _together(some, of, affixes), strict=True):
+            found[i] = rendered
     for i, text in enumerate(texts):
         if isinstance(text, Text) and text.pair:
             found[i] = _by_pieces(text, of, affixes)
     return found
+
+
+def _together(texts: Sequence[Text], of: Chat, affixes: bool) -> Iterable[Rendered | RenderError]:
+    words = [text.text for text in texts]
+    if not any(text.spans for text in texts) and of.bare:
+        backend = of.tokenizer.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = of.tokenizer.split_special_tokens
+        for encoding in backend.encode_batch_fast(words, add_special_tokens=affixes):
+            ids = encoding.ids
+            yield Rendered(ids, [False] * len(ids), False)
+        return
+    coded = of.tokenizer(words, add_special_tokens=affixes, **LEAN)
+    for n, text in enumerate(texts):
+        ids = coded["input_ids"][n]
+        mask = _mask(coded, n, len(ids), text.spans)
+        yield mask if isinstance(mask, RenderError) else Rendered(ids, mask, False)
 
 
 _PENDING = RenderError("not tokenised")
@@ -212,7 +228,9 @@ def _by_pieces(text: Text, of: Chat, affixes: bool) -> Rendered | RenderError:
 def _ended(found: Rendered, eos: int | None) -> Rendered:
     if eos is None or (found.ids and found.ids[-1] == eos):
         return found
-    return found._replace(ids=[*found.ids, eos], mask=[*found.mask, False])
+    found.ids.append(eos)
+    found.mask.append(False)
+    return found
 
 
 def _answered(prompt: Rendered | RenderError, whole: Rendered | RenderError) -> Answered | RenderError:
@@ -225,7 +243,10 @@ def _sides(columns: Mapping[str, Any], of: Chat, column: str) -> tuple[Text, Tex
     try:
         if of.template is None:
             prompt, answer = _string(columns, "prompt"), _string(columns, column)
-            sides: Iterable[Text | RenderError] = (_plain(prompt, of), _plain(prompt + answer, of))
+            whole = _plain(prompt + answer, of)
+            # What the whole does not spell the prompt does not either.
+            unmarked = isinstance(whole, Text) and not whole.pair
+            sides: Iterable[Text | RenderError] = (Text(prompt, []) if unmarked else _plain(prompt, of), whole)
         else:
             before, after = _turns(columns, column)
             tools = _tools(columns.get("tools"))

@@ -110,7 +110,7 @@ class _Column:
         self.present.append(tokens is not None)
         self.ends.append(self.ends[-1] + len(tokens or ()))
         if self.file is None:
-            self.held.extend(tokens or ())
+            self.held.extend(array("i", tokens or ()))
         else:
             self.file.write(array("i", tokens or ()).tobytes())
 
