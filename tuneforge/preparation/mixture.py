@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -89,10 +89,13 @@ def _capped(run: Run, name: str, times: float, rows: float, context: Context) ->
 
 def parts(run: Run, epoch: View) -> list[Part]:
     """What each source of the config really brings; one that brings nothing stands here with 0 rows."""
-    sources = [sys.intern(source) for source in store.sources(epoch.rows)]
-    rows = Counter(sources)
-    seen = Counter(sources[place] for place in epoch.places)
-    used = Counter(sources[place] for place in set(epoch.places))
+    numbers: dict[str, int] = {}
+    owner = array("i", (numbers.setdefault(source, len(numbers)) for source in store.sources(epoch.rows)))
+    rows, seen, used = (
+        Counter({source: counts[number] for source, number in numbers.items()})
+        for counts in (Counter(owner), Counter(map(owner.__getitem__, epoch.places)),
+                       Counter(map(owner.__getitem__, epoch.distinct.places)))
+    )  # fmt: skip
     said = {f"data.{key}": ", ".join(asked(source)) for key, source in run.data.items()}
     said |= {f"synthetic.{key}": "" for key in run.synthetic}
     general = [] if run.mixture.temperature == 1 else [f"mixture.temperature={run.mixture.temperature:g}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 from typing import overload
 
@@ -33,4 +34,10 @@ class View(Sequence[Row]):
     @property
     def distinct(self) -> View:
         """The same rows, each once, where it first stood."""
-        return View(self.rows, list(dict.fromkeys(self.places)))
+        import numpy as np
+
+        if isinstance(self.places, range):
+            return self
+        places = np.asarray(self.places, np.int64)
+        first = np.sort(np.unique(places, return_index=True)[1])
+        return View(self.rows, array("q", places[first].tobytes()))
