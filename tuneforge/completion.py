@@ -54,13 +54,13 @@ def _values(word: str) -> list[str]:
     if group not in plugins.GROUPS:
         return []
     before = value[: max(value.rfind(c) for c in "[,") + 1]
-    options = plugins.load().options(group)
+    options = plugins.load(group).options(group)
     return [f"{head}={before}{o}" for o in options if o.startswith(value[len(before) :])]
 
 
 def _fields(bare: str) -> list[str]:
     """Fields of any component of the group: which one is chosen is not known yet."""
     group = bare.split(".")[0]
-    classes: Iterable[type] = (c for ref, c in plugins.load().components.items() if ref.startswith(f"{group}/"))
+    classes: Iterable[type] = (c for ref, c in plugins.load(group).components.items() if ref.startswith(f"{group}/"))
     names = {f"{group}.{f.name}=" for cls in classes for f in dataclasses.fields(cls)}
     return sorted(n for n in names if n.startswith(bare))

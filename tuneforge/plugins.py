@@ -126,24 +126,25 @@ def conf_dir() -> Path:
 
 
 @functools.cache
-def load() -> Catalogue:
-    """The catalogue of this installation, made once per process."""
+def load(group: str = "") -> Catalogue:
+    """The catalogue of this installation, made once per process; of one group alone where that is all that is asked."""
     found = sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (_owner(e).distribution != OWN, e.name))
-    catalogue = build(found)
+    home = "data" if group in HELD_OUT_GROUPS else group
+    catalogue = build(found, [kind for kind in KINDS if home in ("", kind)])
     for failure in catalogue.failures:
         if failure.owner.distribution == OWN:
             raise PluginError(f"TuneForge's own components do not load; install it again: {failure.reason}")
     return catalogue
 
 
-def build(entry_points: Iterable[metadata.EntryPoint]) -> Catalogue:
-    """A catalogue of these entry points, each loaded in its own try."""
+def build(entry_points: Iterable[metadata.EntryPoint], kinds: Iterable[str] = KINDS) -> Catalogue:
+    """A catalogue of what these entry points bring of some kinds, each loaded in its own try."""
     catalogue = Catalogue()
     catalogue.manager.add_hookspecs(hookspecs)
     for entry in entry_points:
         owner = _owner(entry)
         try:
-            _admit(catalogue, entry, owner)
+            _admit(catalogue, entry, owner, kinds)
         except (Exception, SystemExit) as error:  # a plugin may raise anything at import; it is named and skipped
             catalogue.failures.append(Failure(owner, _reason(error)))
     return catalogue
@@ -162,14 +163,14 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner) -> None:
+def _admit(catalogue: Catalogue, entry: metadata.EntryPoint, owner: Owner, kinds: Iterable[str] = KINDS) -> None:
     """Load one entry point and take in what its hooks return; raises what the plugin raises."""
     before, started = set(sys.modules), time.perf_counter()
     plugin = entry.load()
     _refuse_wrong_hooks(catalogue.manager, plugin)
     catalogue.manager.register(plugin, name=f"{owner.distribution}:{owner.entry_point}")
     try:
-        found = [(group, cls) for group in KINDS for cls in _answers(catalogue.manager, plugin, f"tuneforge_{group}")]
+        found = [(group, cls) for group in kinds for cls in _answers(catalogue.manager, plugin, f"tuneforge_{group}")]
         packages = list(_answers(catalogue.manager, plugin, "tuneforge_config_packages"))
         directories = [conf_dir()] if owner.distribution == OWN else []
         directories += [_package_dir(p) for p in packages]

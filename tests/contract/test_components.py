@@ -217,6 +217,21 @@ def test_declaring_modules_import_nothing_heavy() -> None:
     assert done.stdout.split(maxsplit=1) == [str(len(COMPONENTS)), "[]\n"], done.stdout
 
 
+@pytest.mark.parametrize("group", plugins.GROUPS)
+def test_the_catalogue_of_one_group_offers_what_the_whole_one_does(group: str) -> None:
+    assert plugins.load(group).options(group) == CATALOGUE.options(group)
+
+
+def test_completing_the_names_of_a_group_imports_no_other() -> None:
+    code = (
+        "import sys; from tuneforge.completion import candidates; found = candidates('strategy=');"
+        "others = ('tuneforge.transform.', 'tuneforge.data.', 'tuneforge.evaluator.');"
+        "print('strategy=dpo' in found, [m for m in sys.modules if m.startswith(others)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "True []\n"
+
+
 def test_every_key_of_run_has_a_text() -> None:
     def lacking(cls: type) -> list[str]:
         texts = field_texts(cls)

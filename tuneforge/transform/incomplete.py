@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from tuneforge.components import Context, Transform
 from tuneforge.conversation import Passage, passages, rewritten
 from tuneforge.rows import Kept, Rejected, Row
-from tuneforge.transform.cleaning import complete
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -101,6 +100,8 @@ class Incomplete(Transform):
 
     def _problems(self, row: Row, passage: Passage, absent: set[str]) -> Iterator[_Found]:
         """At most one of a text; what is empty is not judged further."""
+        from tuneforge.transform.cleaning import complete
+
         text, place = passage.text, passage.place
         if not text.strip():
             yield _Found("empty_turn", place, "")
@@ -112,6 +113,8 @@ class Incomplete(Transform):
             yield from self._unfinished(passage)
 
     def _unfinished(self, passage: Passage) -> Iterator[_Found]:
+        from tuneforge.transform.cleaning import complete
+
         text, place = passage.text, passage.place
         if complete.open_fence(text):
             yield _Found("fences", place, "a code fence is not closed")

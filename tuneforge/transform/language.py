@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tuneforge.components import Context, Transform
 from tuneforge.conversation import passages
 from tuneforge.rows import Kept, Rejected, Row
-from tuneforge.transform.cleaning.repairs import CODE
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -101,6 +100,8 @@ class Language(Transform):
 
     def _text(self, row: Row) -> str:
         """The beginning of what decides, without code."""
+        from tuneforge.transform.cleaning.repairs import CODE
+
         found: list[str] = []
         for passage in passages(row.columns):
             if passage.place.startswith(("rejected", "negative")):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import Context, Transform
 from tuneforge.conversation import passages, rewritten
 from tuneforge.rows import Kept, Row
-from tuneforge.transform.cleaning import repairs
-from tuneforge.transform.cleaning.dates import Dates
+
+if TYPE_CHECKING:
+    from tuneforge.transform.cleaning.dates import Dates
 
 Repair = tuple[str, Callable[[str], str]]
 
@@ -70,6 +71,8 @@ class Normalize(Transform):
 
     def apply(self, rows: Iterable[Row], context: Context) -> Kept:
         """Every row with repaired texts; counts the texts that each repair changed."""
+        from tuneforge.transform.cleaning.dates import Dates
+
         dates = Dates()
         steps = list(self._repairs(dates))
         for row in rows:
@@ -79,6 +82,8 @@ class Normalize(Transform):
 
     def _repairs(self, dates: Dates) -> Iterator[Repair]:
         """What to do, in an order in which no repair makes work for an earlier one."""
+        from tuneforge.transform.cleaning import repairs
+
         form = self.unicode.value.upper()
         every: list[tuple[bool, str, Callable[[str], str]]] = [
             (self.encoding, "mojibake", repairs.mojibake),
