@@ -1,9 +1,10 @@
 """Peak memory of a run whose rows lie on disk, against their size.
 
-    python benchmarks/streaming.py [--gigabytes 0.25 0.5 1] [--streaming on|off] [--steps 5]
+    python benchmarks/streaming.py [--gigabytes 0.25 0.5 1] [--streaming on|off] [--steps 5] [--model FOLDER]
 
 Each size is a process of its own: seeded text rows of about 2 KB are written to a temporary folder (removed after),
-then read, deduplicated, encoded, packed and trained for some steps with strategy=clm and model=tiny. Printed are its
+then read, deduplicated, encoded, packed and trained for some steps with strategy=clm and the embedded model, or one of
+a folder, whose tokenizer is then a real one. Printed are its
 peak resident memory, of which anonymous memory (RssAnon of /proc/self/status, sampled ten times a second) is what the
 run itself holds; the rest is pages of mapped files, which the kernel takes back when others need them. Linux only.
 """
@@ -42,7 +43,7 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key))
 
 
-def measure(folder: Path, streaming: str, steps: int) -> dict[str, float]:
+def measure(folder: Path, streaming: str, steps: int, model: str) -> dict[str, float]:
     """Run it in this process; bytes and seconds."""
     from tuneforge import saved
     from tuneforge.composition import compose_config
@@ -61,7 +62,7 @@ def measure(folder: Path, streaming: str, steps: int) -> dict[str, float]:
     composed = compose_config([
         f"data={folder / 'rows.jsonl'}", "strategy=clm", f"streaming={streaming}", "validation.share.fraction=0.0005",
         "test.share.fraction=0.0005", "batch.packing=on", f"trainer.max_steps={steps}", "trainer.accelerator=cpu",
-        "audit.skip=[near_leakage]",
+        *(["model=hf", f"model.path={model}"] if model else ["model=tiny"]),
     ])  # fmt: skip
     run_folder = folder / "run"
     run_folder.mkdir()
@@ -88,29 +89,22 @@ def measure(folder: Path, streaming: str, steps: int) -> dict[str, float]:
 
 def main() -> None:
     """Print a line for each size."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--gigabytes", type=float, nargs="+", default=[0.25, 0.5, 1.0])
-    options.add_argument("--streaming", default="on")
-    options.add_argument("--steps", type=int, default=5)
-    options.add_argument("--child", type=Path)
-    given = options.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gigabytes", type=float, nargs="+", default=[0.25, 0.5, 1.0])
+    parser.add_argument("--streaming", default="on")
+    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--model", default="")
+    parser.add_argument("--child", type=Path)
+    given = parser.parse_args()
     if given.child:
-        print("RESULT", json.dumps(measure(given.child, given.streaming, given.steps)))
+        print("RESULT", json.dumps(measure(given.child, given.streaming, given.steps, given.model)))
         return
     for size in given.gigabytes:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             write(folder / "rows.jsonl", size * 1e9)
-            command = [
-                sys.executable,
-                __file__,
-                "--child",
-                name,
-                "--streaming",
-                given.streaming,
-                "--steps",
-                f"{given.steps}",
-            ]
+            options = ["--streaming", given.streaming, "--steps", f"{given.steps}", "--model", given.model]
+            command = [sys.executable, __file__, "--child", name, *options]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             line = next((one for one in done.stdout.splitlines() if one.startswith("RESULT")), None)
             if line is None:

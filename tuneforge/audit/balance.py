@@ -24,7 +24,7 @@ BARS = 20
 
 def check(subject: Subject) -> Iterable[Finding]:
     """Sizes of classes and groups in training, and what evaluation sets lack of them."""
-    rows = labelled(subject.train)
+    rows = labelled(subject.rows)
     if rows:
         yield from _classes(rows)
         for held in subject.held_out:

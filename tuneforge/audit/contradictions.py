@@ -46,14 +46,14 @@ class Conflict(NamedTuple):
 
 def check(subject: Subject) -> Iterable[Finding]:
     """A warning for labels and short answers that contradict each other and preferences that reverse; else told."""
-    found = list(_conflicts(subject.train))
+    found = list(_conflicts(subject.rows))
     short = [one for one in found if one.said.short and one.before.short]
     long = [one for one in found if not (one.said.short and one.before.short)]
-    findings = [*_answers(short, len(subject.train)), *_open(long, len(subject.train)), *_reversed(subject.train)]
+    findings = [*_answers(short, len(subject.rows)), *_open(long, len(subject.rows)), *_reversed(subject.rows)]
     findings += _nearly(subject)
     if not any(one.severity is Severity.warning for one in findings):
-        text = f"no label or short answer among {len(subject.train):,} training rows contradicts another"
-        findings.insert(0, Finding(check="contradictions", severity=Severity.ok, text=text, of=len(subject.train)))
+        text = f"no label or short answer among {len(subject.rows):,} training rows contradicts another{subject.drawn}"
+        findings.insert(0, Finding(check="contradictions", severity=Severity.ok, text=text, of=len(subject.rows)))
     return findings
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, islice
+from typing import NamedTuple
 
 from tuneforge.audit.finding import Finding, Severity, Shown
 from tuneforge.audit.subject import Subject
 from tuneforge.preparation import compared, signature
 from tuneforge.preparation.near import Search
 from tuneforge.preparation.shingles import Shingling, jaccard
+from tuneforge.preparation.view import View
 from tuneforge.rows import HeldOut, Row
 
 SHOWN = 10
@@ -19,8 +21,12 @@ NEAR = 0.8
 FEW = 0.03
 """Share of near rows below which they are only told: the least of the sets that Lee et al. (2022) cleaned."""
 
-Pair = tuple[Row, Row]
-"""A row, and an earlier one that it repeats."""
+
+class Pairs(NamedTuple):
+    """Rows, and for each an earlier one that it repeats."""
+
+    rows: Sequence[Row]
+    kept: Sequence[Row]
 
 
 def check(subject: Subject) -> Iterable[Finding]:
@@ -38,12 +44,14 @@ def check(subject: Subject) -> Iterable[Finding]:
 
 def _equal_in_training(subject: Subject) -> Iterator[Finding]:
     wanted = {key for key, component in subject.run.transform.items() if component.name == "oversample"}
-    rows = [row for row in subject.train if not wanted & set(row.history)]
-    pairs = list(_repeated(rows))
-    if pairs:
+    rows = subject.train
+    if wanted:
+        rows = View(rows, [place for place, row in enumerate(rows) if not wanted & set(row.history)])
+    pairs = _repeated(rows)
+    if pairs.rows:
         yield _finding(
             Severity.warning,
-            f"{len(pairs):,} of {len(rows):,} training rows repeat an earlier one{_sources(pairs)}",
+            f"{len(pairs.rows):,} of {len(rows):,} training rows repeat an earlier one{_sources(pairs)}",
             pairs,
             len(rows),
             "+transform=exact_dedup drops them; data.NAME.weight is how to see rows more often",
@@ -55,7 +63,7 @@ def _near_in_training(subject: Subject) -> Iterator[Finding]:
     search = _search(rows, subject.run.seed)
     near = [one for one in search.near() if not other_question(rows[one.text], rows[one.kept])]
     if near:
-        pairs = [(rows[one.text], rows[one.kept]) for one in near]
+        pairs = Pairs([rows[one.text] for one in near], [rows[one.kept] for one in near])
         share = len(near) / len(rows)
         found = f"{'at least ' if search.limited else ''}{len(near):,} of {len(rows):,} different training rows"
         sampled = " of a sample" if len(subject.sample) < len(subject.train) else ""
@@ -70,20 +78,21 @@ def _near_in_training(subject: Subject) -> Iterator[Finding]:
 
 
 def _in_set(held: HeldOut) -> Iterator[Finding]:
-    name, pairs = f"{held.split}.{held.name}", list(_repeated(held.rows))
-    if pairs:
+    name, pairs = f"{held.split}.{held.name}", _repeated(held.rows)
+    if pairs.rows:
         of = len(held.rows)
-        text = f"{len(pairs):,} of {of:,} rows of {name} repeat an earlier one and count again in its metrics"
+        text = f"{len(pairs.rows):,} of {of:,} rows of {name} repeat an earlier one and count again in its metrics"
         yield _finding(Severity.warning, text, pairs, len(held.rows), "take them out of the set")
 
 
 def _across(one: HeldOut, other: HeldOut) -> Iterator[Finding]:
     first = {signature.content(row.columns): row for row in one.rows}
-    pairs = [(row, first[key]) for row in other.rows if (key := signature.content(row.columns)) in first]
-    if pairs:
+    found = [(row, first[key]) for row in other.rows if (key := signature.content(row.columns)) in first]
+    if found:
         names = f"{one.split}.{one.name} and {other.split}.{other.name}"
         chosen = ": prompts are chosen on rows that decide the verdict" if one.split != other.split else ""
-        text = f"{len(pairs):,} rows stand in {names}{chosen}"
+        text = f"{len(found):,} rows stand in {names}{chosen}"
+        pairs = Pairs([row for row, _ in found], [kept for _, kept in found])
         yield _finding(Severity.warning, text, pairs, len(other.rows), "take them out of one of the sets")
 
 
@@ -94,12 +103,15 @@ def other_question(row: Row, other: Row) -> bool:
     return all(asked) and jaccard(*shingles) < NEAR
 
 
-def _repeated(rows: Iterable[Row]) -> Iterator[Pair]:
-    first: dict[bytes, Row] = {}
-    for row in rows:
-        kept = first.setdefault(signature.content(row.columns), row)
-        if kept is not row:
-            yield row, kept
+def _repeated(rows: Sequence[Row]) -> Pairs:
+    """By eight bytes of a hash of each row, so that rows need not be in memory."""
+    import numpy as np
+
+    hashes = np.fromiter((int.from_bytes(signature.content(row.columns)[:8]) for row in rows), np.uint64, len(rows))
+    first, group = np.unique(hashes, return_index=True, return_inverse=True)[1:]
+    earlier = first[group]
+    later = np.flatnonzero(earlier != np.arange(len(rows)))
+    return Pairs(View(rows, later.tolist()), View(rows, earlier[later].tolist()))
 
 
 def _search(rows: Sequence[Row], seed: int) -> Search:
@@ -110,21 +122,19 @@ def _search(rows: Sequence[Row], seed: int) -> Search:
     )  # fmt: skip
 
 
-def _sources(pairs: Sequence[Pair]) -> str:
-    counts = Counter(row.source for row, _ in pairs)
+def _sources(pairs: Pairs) -> str:
+    counts = Counter(row.source for row in pairs.rows)
     return f": {', '.join(f'{name} {n:,}' for name, n in counts.most_common())}" if set(counts) - {""} else ""
 
 
-def _finding(
-    severity: Severity, text: str, pairs: Sequence[Pair], of: int, action: str, alike: Sequence[float] = ()
-) -> Finding:
+def _finding(severity: Severity, text: str, pairs: Pairs, of: int, action: str, alike: Sequence[float] = ()) -> Finding:
     rows = [
         Shown(row.place, f"{f'{alike[n]:.0%} of ' if alike else 'repeats '}{kept.place}: {excerpt(row)}")
-        for n, (row, kept) in enumerate(pairs[:SHOWN])
+        for n, (row, kept) in enumerate(islice(zip(pairs.rows, pairs.kept, strict=True), SHOWN))
     ]
     return Finding(
-        check="duplicates", severity=severity, text=text, count=len(pairs), of=of, action=action, rows=rows,
-        numbers={"share": len(pairs) / of},
+        check="duplicates", severity=severity, text=text, count=len(pairs.rows), of=of, action=action, rows=rows,
+        numbers={"share": len(pairs.rows) / of},
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 BATCH = 1024
 """Rows whose words are hashed at once."""
+BLOCK = 200_000
+"""Rows whose signatures are held at once: some 900 bytes of each while they are sorted."""
 HELD = 32_000_000
 """Words that are held for the next pass (256 MB); those of further rows are hashed again."""
 
@@ -34,6 +36,14 @@ class Hashed:
         for start in range(0, len(self.rows), BATCH):
             words, lengths = self._batch(start)
             yield start, *runs(spaced(words, lengths, size - 1), lengths, size)
+
+    def blocks(self) -> Iterator[tuple[int, Hashed]]:
+        """(number of the first row, BLOCK rows), one block after the other; itself where that is all."""
+        if len(self.rows) <= BLOCK:
+            yield 0, self
+            return
+        for start in range(0, len(self.rows), BLOCK):
+            yield start, Hashed(self.rows[start : start + BLOCK])
 
     def signatures(self, threshold: float, seed: int) -> tuple[ndarray, ndarray]:
         """As `near.signatures` makes them of single words, whose Jaccard similarity is to be the threshold or more."""

@@ -48,12 +48,24 @@ class Profile(NamedTuple):
 def alike(train: Hashed, rows: Sequence[Row], seed: int) -> Iterator[tuple[int, int, float]]:
     """(row, training row, share of words in common) of each row that is near a training row but not equal to it.
 
-    Of several the nearest. The rows may be training rows.
+    Of several the nearest. The rows may be training rows. The signatures of one block of training rows are held.
     """
     if not train.rows or not rows:
         return
+    asked = Hashed(rows).signatures(JACCARD, seed)
+    nearest: dict[int, tuple[float, int]] = {}
+    for start, block in train.blocks():
+        for number, at, top in _nearest(block, rows, asked, seed):
+            nearest[number] = max(nearest.get(number, (0.0, 0)), (top, -(start + at)))
+    for number, (top, at) in sorted(nearest.items()):
+        yield number, -at, top
+
+
+def _nearest(
+    train: Hashed, rows: Sequence[Row], sought: tuple[ndarray, ndarray], seed: int
+) -> Iterator[tuple[int, int, float]]:
+    mine, asked = sought
     sketches, signed = train.signatures(JACCARD, seed)
-    mine, asked = Hashed(rows).signatures(JACCARD, seed)
     profiles = lru_cache(maxsize=4096)(lambda at: profile(train.rows[at]))
     for number, met in enumerate(_met(signed, asked)):
         if not met.size:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuneforge.audit.reading import Exchange, exchanges
 from tuneforge.components import Context
+from tuneforge.preparation.store import row_bytes
 from tuneforge.rows import HeldOut, Row
 from tuneforge.settings import Run
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 ROWS = 200_000
 """Training rows that are read by checks which count rows: a laptop's memory holds them twice."""
+BYTES = 2**26
+"""Of rows that lie on disk no more than this is held of them at once; in memory they take some four times as much."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,18 @@ class Subject:
 
     @cached_property
     def rows(self) -> Sequence[Row]:
-        """At most ROWS training rows, held in memory: all of them, or a seeded sample, for cheap checks."""
-        return self._drawn(ROWS)
+        """At most ROWS training rows, held in memory: all of them, or a seeded sample, for cheap checks.
+
+        Of rows on disk at most BYTES, by their mean size.
+        """
+        size = row_bytes(self.train)
+        return self._drawn(min(ROWS, max(1, int(BYTES / size))) if size else ROWS)
 
     @cached_property
     def sample(self) -> Sequence[Row]:
         """At most `audit.sample` training rows, in order: all of them, or a seeded sample, for costly checks."""
-        return self.rows if len(self.rows) <= self.run.audit.sample else self._drawn(self.run.audit.sample)
+        most = self.run.audit.sample
+        return self.rows if len(self.rows) <= most else self._drawn(most)
 
     def _drawn(self, most: int) -> Sequence[Row]:
         if len(self.train) <= most:

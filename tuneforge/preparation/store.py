@@ -63,6 +63,11 @@ class RowStore(Sequence[Row]):
         self._origin.append(self._number(row.source, row.file))
         self._behind = True
 
+    @property
+    def size(self) -> int:
+        """Bytes of all rows."""
+        return self._ends[-1]
+
     def source(self, at: int) -> str:
         """The source of a row, without reading it."""
         return self._known[self._origin[at]][0]
@@ -178,6 +183,13 @@ def _available() -> int:
     from tuneforge.training.memory.plan import available
 
     return available(torch.device("cpu"), 0) or sys.maxsize
+
+
+def row_bytes(rows: Sequence[Row]) -> float:
+    """Bytes of a row on disk, on average; 0 where rows are in memory."""
+    while isinstance(rows, View):
+        rows = rows.rows
+    return rows.size / max(1, len(rows)) if isinstance(rows, RowStore) else 0.0
 
 
 def sources(rows: Sequence[Row]) -> Iterator[str]:

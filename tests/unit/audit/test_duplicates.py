@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from tuneforge.audit import contradictions, duplicates
+from tuneforge.audit import contradictions, duplicates, subject
 from tuneforge.audit.finding import Finding, Severity
 from tuneforge.audit.subject import Subject
+from tuneforge.preparation.store import RowStore
+from tuneforge.preparation.view import View
 from tuneforge.rows import HeldOut, Row
 from tuneforge.transform.oversample import Oversample
 
@@ -147,3 +149,20 @@ def test_other_questions_about_one_long_passage_are_neither_duplicates_nor_contr
     assert (near.count, [row.place for row in near.rows]) == (1, ["train.jsonl:4"])
     doubtful = [one for one in found(contradictions.check, train) if one.severity is not Severity.ok]
     assert [one.count for one in doubtful] == [1]
+
+
+def test_rows_on_disk_are_found_to_repeat_and_only_some_are_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RowStore(tmp_path)
+    given = rows([*different(400), {"text": TEXT}, {"text": TEXT.upper()}])
+    for row in given:
+        store.append(row)
+    train = View(store, range(len(store)))
+    found_in_memory, found_on_disk = found(duplicates.check, given), found(duplicates.check, train)
+    assert found_on_disk == found_in_memory
+    assert found_on_disk[0].text.startswith("1 of 402 training rows")
+    monkeypatch.setattr(subject, "BYTES", store.size // 4)
+    run: Any = SimpleNamespace(seed=0, audit=SimpleNamespace(sample=50))
+    some = Subject(run, train, (), run)
+    assert (len(some.rows), len(some.sample), some.drawn) == (100, 50, " in a sample of 100 of 402 rows")

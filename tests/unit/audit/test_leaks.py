@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from tests.unit.audit.disguises import DISGUISES, said
-from tuneforge.audit import leakage, near_leakage, shared_prompts
+from tuneforge.audit import hashed, leakage, near_leakage, shared_prompts
 from tuneforge.audit.finding import Finding, Severity
+from tuneforge.audit.hashed import Hashed
 from tuneforge.audit.leaks import Kind, Leaks, leaks
+from tuneforge.audit.likeness import alike
 from tuneforge.audit.subject import Subject
 from tuneforge.rows import HeldOut, Row
 
@@ -220,3 +222,17 @@ def test_a_hundred_planted_rows_in_five_disguises(shared: Path, real: Callable[[
     assert all(int(leak.train_place.split(":")[1]) < 100 for leak in found.found)
     assert found.proven == (Kind.row, Kind.folded, Kind.contained)
     assert found.telling(Kind.near)
+
+
+def test_near_rows_are_the_same_whatever_the_training_rows_that_are_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw = random.Random(1)
+    words = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("an", "or", "ist", "ull", "ek", "om")]
+    texts = [[draw.choice(words) for _ in range(30)] for _ in range(90)]
+    train = [Row(columns={"text": " ".join(text)}, line=n) for n, text in enumerate(texts)]
+    sought = [Row(columns={"text": " ".join([*text[:28], "other", "words"])}) for text in texts[::3]]
+    whole = list(alike(Hashed(train), sought, 0))
+    monkeypatch.setattr(hashed, "BLOCK", 25)
+    assert list(alike(Hashed(train), sought, 0)) == whole
+    assert [(number, at) for number, at, _ in whole] == [(n, 3 * n) for n in range(30)]
