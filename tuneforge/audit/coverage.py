@@ -137,11 +137,13 @@ def compared(train: Texts, target: Texts, seed: int) -> Shares:
     import numpy as np
     from scipy.sparse import vstack
     from sklearn.cluster import MiniBatchKMeans
+    from threadpoolctl import threadpool_limits
 
     count = max(2, min(CLUSTERS, len(target.texts) // ROWS))
-    made = dense(weighted(vstack([train.counts, target.counts], format="csr")), seed)
-    means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
-    labels = means.fit_predict(made)
+    with threadpool_limits(1):  # on matrices as small as these, threads that wait cost more than the work
+        made = dense(weighted(vstack([train.counts, target.counts], format="csr")), seed)
+        means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
+        labels = means.fit_predict(made)
     mine, theirs = labels[: len(train.texts)], labels[len(train.texts) :]
     counted = [np.bincount(part, minlength=count) for part in (mine, theirs)]
     return Shares(counted[0], counted[1], names([*train.texts, *target.texts], labels, count), theirs)

@@ -118,12 +118,13 @@ def cross_validated(texts: Sequence[str], given: Sequence[int], seed: int) -> nd
     """
     from sklearn.linear_model import LogisticRegression, SGDClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from threadpoolctl import threadpool_limits
 
     model: Any = LogisticRegression(C=5, max_iter=60, tol=1e-3)
     if max(given) >= EXACT:
         model = SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=4, tol=None, random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         found: ndarray = cross_val_predict(model, _features(texts), given, cv=folds, method="predict_proba")
     return found

@@ -39,12 +39,19 @@ class Recogniser:
 
     def candidates(self, text: str) -> list[Span]:
         """As `spans`, before overlaps are resolved."""
-        lower, digits = text.lower(), sum(map(len, _DIGITS.findall(text)))
+        lower, digits = text.lower(), _digits(text)
         found: list[Span] = []
         for pattern in self.patterns:
             if digits >= pattern.digits and _holds(text, pattern.gate) and _holds(lower, pattern.words):
                 found += _matches(pattern, text)
         return found
+
+
+def _digits(text: str) -> int:
+    """How many digits it holds, of any script."""
+    if text.isascii():
+        return len(text) - len(text.encode().translate(None, b"0123456789"))
+    return sum(map(len, _DIGITS.findall(text)))
 
 
 def _holds(text: str, expression: str) -> bool:
