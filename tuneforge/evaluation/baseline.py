@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.lm import HFLM, row_key
 from tuneforge.evaluation.measure import PROMPTED, Measured, measure
+from tuneforge.preparation.view import View
 from tuneforge.rows import HeldOut, Metric, Row
 
 if TYPE_CHECKING:
@@ -122,14 +124,19 @@ def _candidates(
 
     kept = {row_key(row) for held in held_out for row in held.rows}
     asked = {_question(row) for held in held_out for row in held.rows}
-    by_source: dict[str, dict[str, Row]] = {}
-    for row in train:
-        if offers(row.columns, "completion") and row_key(row) not in kept and _question(row) not in asked:
-            by_source.setdefault(row.source, {})[row_key(row)] = row
+    by_source: dict[str, array[int]] = {}
+    seen: set[int] = set()  # hashes, as the training rows may be more than fit memory
+    for place, row in enumerate(train):
+        key = row_key(row)
+        known = hash((row.source, key))
+        if known in seen or key in kept or not offers(row.columns, "completion") or _question(row) in asked:
+            continue
+        seen.add(known)
+        by_source.setdefault(row.source, array("q")).append(place)
     largest = sorted(by_source, key=lambda source: -len(by_source[source]))[:SOURCES]
     found = {}
     for source in largest:
-        shots = _shots(run, base, list(by_source[source].values()), rows)
+        shots = _shots(run, base, View(train, by_source[source]), rows)
         name = f"{len(shots)}-shot" if len(largest) == 1 else f"{len(shots)}-shot {source.removeprefix('data.')}"
         if shots:
             found[name] = base.with_shots(PROMPTED, shots)
@@ -143,7 +150,7 @@ def _question(row: Row) -> str:
     return repr([(m["role"], m["content"]) for m in parts[0]]) if parts else row_key(row)
 
 
-def _shots(run: Run, base: HFLM, pool: list[Row], rows: Sequence[Row]) -> list[Row]:
+def _shots(run: Run, base: HFLM, pool: Sequence[Row], rows: Sequence[Row]) -> list[Row]:
     """Seeded rows of the pool, as many as asked for that leave room in the context for the longest prompt."""
     from tuneforge.training.text.render import RenderError, prompt_ids
 
