@@ -9,6 +9,13 @@ import pytest
 
 from tuneforge import cli, plugins
 
+VALUES = {
+    "optimizer/schedule_free": ["scheduler=constant"],
+    "data/duckdb": ["data.duckdb.path=rows.duckdb", "data.duckdb.table=rows"],
+    "data/hub": ["data.hub.path=owner/name"],
+    "transform/semantic_dedup": ["transform.semantic_dedup.model=./embedder"],
+}
+"""What a component refuses to be without."""
 NEEDY = {ref: cls for ref, cls in plugins.load().components.items() if cls.extra}
 
 
@@ -28,7 +35,7 @@ def test_an_absent_library_is_one_line_before_anything_is_read(
     monkeypatch.setitem(sys.modules, cls.module, None)
     monkeypatch.chdir(tmp_path)
     Path("odd.jsonl").write_text("no JSON at all")
-    chosen = [f"{group}={name}", *(["scheduler=constant"] if name == "schedule_free" else [])]
+    chosen = [f"{group}={name}", *VALUES.get(reference, [])]
     assert cli.main(["data=odd.jsonl", *chosen, "output_dir=run"]) == 2
     said = capsys.readouterr().err
     assert f"{group}={name} needs {cls.module}: pip install 'tuneforge[{cls.extra}]'" in said
