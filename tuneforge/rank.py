@@ -81,7 +81,9 @@ def _end_with(parent: int) -> None:
 def main() -> int:
     """The exit code; an expected error is one message on stderr, which rank 0 shows."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # Not os.getppid(): while this process was importing, the first may have ended already.
+    parent = int(os.environ.get("TUNEFORGE_PARENT") or os.getppid())
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     folder = Path(sys.argv[1])
     given = ranks.orders(folder)
     if given is None:

@@ -168,7 +168,8 @@ class Others:
 
     def _start(self, rank: int) -> None:
         reading, writing = os.pipe()
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "TUNEFORGE_READY": str(writing), "PYTHONUNBUFFERED": "1"}
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "PYTHONUNBUFFERED": "1"}
+        own |= {"TUNEFORGE_READY": str(writing), "TUNEFORGE_PARENT": str(os.getpid())}
         with self.log(rank).open("wb") as log:
             self.processes.append(
                 subprocess.Popen(

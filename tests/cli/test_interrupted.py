@@ -22,6 +22,7 @@ LONG = [
     "trainer.max_steps=40",
     "checkpoint.every=4",
     "trainer.log_every_n_steps=1",
+    "batch.packing=on",  # auto holds packing against grouping by time, so a busy machine may choose otherwise
 ]
 
 
