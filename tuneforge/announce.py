@@ -82,6 +82,9 @@ def findings(found: Sequence[Finding], detailed: bool = False) -> None:
             if one.action:
                 say("", f"  {one.action}")
     warned = {one.check for one in found if one.severity in styles}
+    for one in found:
+        if one.check == "leakage" and one.severity == "ok":
+            say("leakage", one.text)
     quiet = dict.fromkeys(one.check for one in found if one.check not in warned)
     if quiet:
         say("audit", f"nothing to mend: {', '.join(quiet)}")
