@@ -42,12 +42,14 @@ class Texts(NamedTuple):
     texts: list[str]
     counts: Any
     """As `features.hashed` makes them."""
+    sources: list[str]
+    """Where each row comes from."""
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Texts:
         """Of some rows."""
         texts = [about(row.columns) for row in rows]
-        return cls(texts, hashed(texts))
+        return cls(texts, hashed(texts), [row.source for row in rows])
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Shares:
     """The words that weigh most in each cluster."""
     of_target: ndarray
     """(target rows,) int: each one's cluster."""
+    whose: str = "training"
+    """What of training `train` counts: all of it, or the source that is nearest to the target."""
 
     @property
     def distance(self) -> float:
@@ -88,11 +92,11 @@ def _of_set(held: HeldOut, train: Texts, subject: Subject) -> Iterator[Finding]:
     thin = thin_clusters(found) if chance <= CERTAIN else []
     name = f"{held.split}.{held.name}"
     text = (
-        f"{name} and training are about different things by {found.distance:.0%} (total variation of their shares of "
-        f"{len(found.names)} clusters; random splits of one set: below {typical:.0%} in 95 of 100)"
+        f"{name} and {found.whose} are about different things by {found.distance:.0%} (total variation of their "
+        f"shares of {len(found.names)} clusters; random splits of one set: below {typical:.0%} in 95 of 100)"
     )
     if thin:
-        text += "; thin in training: " + "; ".join(_said(found, cluster) for cluster in thin[:3])
+        text += f"; thin in {found.whose}: " + "; ".join(_said(found, cluster) for cluster in thin[:3])
     yield Finding(
         check="coverage",
         severity=Severity.warning if thin else Severity.ok if chance > CERTAIN else Severity.info,
@@ -116,7 +120,7 @@ def _bars(found: Shares) -> list[tuple[str, float]]:
 
 def _said(found: Shares, cluster: int) -> str:
     target, train = (counts[cluster] / counts.sum() for counts in (found.target, found.train))
-    return f"'{found.names[cluster]}' {target:.0%} of the set, {train:.1%} of training"
+    return f"'{found.names[cluster]}' {target:.0%} of the set, {train:.1%} of {found.whose}"
 
 
 def _drawn(rows: Sequence[Row], limit: int, seed: int) -> Sequence[Row]:
@@ -145,8 +149,19 @@ def compared(train: Texts, target: Texts, seed: int) -> Shares:
         means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048)
         labels = means.fit_predict(made)
     mine, theirs = labels[: len(train.texts)], labels[len(train.texts) :]
-    counted = [np.bincount(part, minlength=count) for part in (mine, theirs)]
-    return Shares(counted[0], counted[1], names([*train.texts, *target.texts], labels, count), theirs)
+    named, target_counts = names([*train.texts, *target.texts], labels, count), np.bincount(theirs, minlength=count)
+    parts = {"training": mine, **_by_source(train.sources, mine)}
+    shares = [Shares(np.bincount(p, minlength=count), target_counts, named, theirs, name) for name, p in parts.items()]
+    return min(shares, key=lambda one: one.distance)
+
+
+def _by_source(sources: Sequence[str], labels: ndarray) -> dict[str, ndarray]:
+    """The labels of each source's rows where there are several: replay is not about the target, and need not be."""
+    import numpy as np
+
+    places = np.array(sources)
+    found = {str(source): labels[places == source] for source in np.unique(places)}
+    return {source: own for source, own in found.items() if len(found) > 1 and len(own) >= FEWEST}
 
 
 def null(found: Shares, seed: int) -> tuple[float, float]:

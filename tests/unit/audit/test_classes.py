@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,18 @@ def test_random_splits_do_not_alarm(seed: int, audited: Audited) -> None:
     random.Random(seed).shuffle(rows)
     found = only(coverage.check(audited(rows[100:], rows[:100], seed=seed)))
     assert found.severity is not Severity.warning
+
+
+def test_replay_from_another_source_thins_nothing_out(audited: Audited) -> None:
+    mine = topical({"ships": 100, "baking": 100})
+    replay = [replace(one, source="data.replay") for one in topical({"music": 800}, seed=2, start=5000)]
+    held = topical({"ships": 60, "baking": 60}, seed=1, start=900)
+    found = only(coverage.check(audited([*mine, *replay], held)))
+    assert found.severity is not Severity.warning
+    assert "held and data.a are about" in found.text
+    found = only(coverage.check(audited([*mine, *(replace(one, source="data.a") for one in replay)], held)))
+    assert found.severity is Severity.warning
+    assert "held and training are about" in found.text
 
 
 def test_small_sets_are_not_compared(audited: Audited) -> None:
