@@ -12,13 +12,13 @@ from tuneforge.kinds import KINDS
 
 PACKAGE = Path(tuneforge.__file__).parent
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "extras", "files"),
+    ("errors", "extras", "files", "cache"),
     ("rows", "conversation", "columns"),
     ("protocols",),
     ("components",),
     ("kinds", "hookspecs"),
     ("plugins",),
-    ("rules", "settings", "describe"),
+    ("rules", "sections", "settings", "describe"),
     ("choices", "complaints", "refusals"),
     ("experiments",),
     ("composition", "saved", "context"),

@@ -21,6 +21,10 @@ class Columns:
     """Further input, appended to the prompt after a blank line (alpaca: input)."""
     completion: str | None = None
     """What the model should answer (alpaca: output)."""
+    references: str | None = None
+    """All answers that would be right, as a list of texts; without a completion the first is trained on."""
+    choices: str | None = None
+    """The texts to choose from, as a list; the completion is one of them, its letter, or its number from 0."""
     chosen: str | None = None
     """The preferred answer."""
     rejected: str | None = None

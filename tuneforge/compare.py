@@ -126,6 +126,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
         prepared = prepare.prepare(run, context)
         prepare.write(prepared, context.folder)
         announce.data(prepared)
+    context.train, context.held_out = prepared.train, prepared.held_out
     sets = [held for held in prepared.held_out if held.split == "test" and held.rows]
     if not sets:
         raise ConfigError("evaluate: there is no test set; name one: test=test.jsonl")
@@ -139,7 +140,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
         for lm, tokenizer in _variants(found, context):
             if measured is None:
                 sets = _askable(run, sets, tokenizer, context)
-            one = measure(run, {lm.variant: lm}, sets, evaluators, context)
+            one = measure(run, {lm.variant: lm}, sets, evaluators, context, measured)
             measured = one if measured is None else measured.merge(one)
     assert measured is not None
     pairs = [(other.name, found[0].name) for other in found[1:]]

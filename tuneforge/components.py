@@ -103,6 +103,8 @@ class DataSource(Component):
     """What an evaluation set stands for: target, general or safety."""
     columns: Columns = field(default_factory=Columns)
     """Canonical name: name in the file, a dotted path, or a template of them; overrides detection."""
+    keep: list[str] = field(default_factory=list)
+    """Further columns, or dotted paths, that evaluators and slices may read; no model sees them."""
 
     @property
     def needs_path(self) -> bool:
@@ -337,6 +339,10 @@ class Evaluator(Component):
     """What rows it needs."""
     max_tokens: ClassVar[int] = 256
     pairwise: ClassVar[bool] = False
+    """Compares answers with those of `versus`. Where `versus` is None the variant is what others are compared with:
+    it answers, and every statistic stands for a tie."""
+    memorised: ClassVar[bool] = False
+    """Asks about rows that were trained on, a seeded sample of them, instead of the held-out sets."""
     sets: list[str] = field(default_factory=list)
     """Evaluation sets to measure; empty: every set that has the columns."""
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from tuneforge.components import Evaluator, Model, Teacher
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.rows import Loaded
+from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.settings import Run
 
 T = TypeVar("T")
@@ -52,6 +52,10 @@ class RunContext:
     notes: list[dict[str, Any]] = field(default_factory=list)
     whole: bool = False
     """A model that is loaded must bring all its weights: nobody will train new ones."""
+    train: Sequence[Row] = ()
+    """The rows that train, after all transforms."""
+    held_out: Sequence[HeldOut] = ()
+    """The validation and test sets."""
     counts: Counter[str] = field(default_factory=Counter)
     """Counters that the report of the transform at hand shows."""
     _others: dict[tuple[str, str], Loaded] = field(default_factory=dict)

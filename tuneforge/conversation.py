@@ -77,6 +77,25 @@ def answer_text(columns: Mapping[str, Any], column: str = "completion") -> str:
     return "\n".join(str(m.get("content") or "") for m in parts[1]) if parts else ""
 
 
+def references(columns: Mapping[str, Any]) -> list[str]:
+    """Every text that would be a right answer: those of `references`, else the row's one answer."""
+    return list(columns.get("references") or [answer_text(columns)])
+
+
+def right_choice(columns: Mapping[str, Any]) -> int | None:
+    """Which of `choices` the answer is: by its text, its letter (`B`, `(B)`, `B.`) or its number from 0; None: none."""
+    choices, answer = columns.get("choices"), answer_text(columns).strip()
+    if not choices:
+        return None
+    texts = [str(choice).strip() for choice in choices]
+    if texts.count(answer) == 1:
+        return texts.index(answer)
+    letter = answer.strip("().: ").upper()
+    place = ord(letter) - ord("A") if len(letter) == 1 and letter.isascii() and letter.isalpha() else -1
+    place = int(answer) if answer.isdecimal() else place
+    return place if 0 <= place < len(texts) else None
+
+
 def classes(columns: Mapping[str, Any]) -> list[str] | None:
     """The classes of a text: one, or those of a list, which may be empty; numbers as text. None: the row has none."""
     label = columns.get("label")

@@ -110,6 +110,7 @@ def prove(run: Run, context: RunContext, book: Record, only_check: bool = False)
         sets, odd = askable(run, prepared.held_out, found.tokenizer, context)
         encoded.held_out(run, prepared.held_out, odd, context)
         prepared = replace(prepared, held_out=sets)
+        context.train, context.held_out = prepared.train, sets
         validation, odd = watched(run, prepared.held_out, loaded.tokenizer, context)
         encoded.held_out(run, prepared.held_out, odd, context, "have no validation loss")
         proof = proofs.prove(run, loaded, train, context)
@@ -207,7 +208,7 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     from tuneforge.report.table import result_table
 
     tuned = under_test("tuned", Loaded(fitted.model, ready.loaded.tokenizer), context)
-    measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context))
+    measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context, base.measured))
     metrics = rows(run, measured)
     verdict = decide(run, metrics, base.choice.name)
     variants = {name: dict(facts) for name, facts in measured.variants.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tuneforge.rows import Answer, Row, Sampling
+from tuneforge.rows import Answer, HeldOut, Row, Sampling
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -186,6 +186,16 @@ class Context(Protocol):
     @property
     def labels(self) -> Sequence[str]:
         """Class names, for strategies with labels."""
+        ...
+
+    @property
+    def train(self) -> Sequence[Row]:
+        """The rows that train, after all transforms; empty before they are prepared."""
+        ...
+
+    @property
+    def held_out(self) -> Sequence[HeldOut]:
+        """The validation and test sets; empty before they are prepared."""
         ...
 
     @property

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Batch = dict[str, Tensor]
 
 Stats = Mapping[str, float]
+NO_FIELDS: Mapping[str, Any] = {}
+"""One object for all rows without any; nobody changes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,8 @@ class Row:
     `tools`; `prompt` + `completion`; `prompt` + `chosen` + `rejected`; `text` + `label` (a text, a number
     or a list of texts); `tokens` + `tags` (lists of equal length); `anchor` + `positive` (+ `negative`); `prompt` +
     `completion` + `label` (a bool: whether the answer is wanted). A `prompt` is a string or a list of messages;
-    so are `completion`, `chosen` and `rejected`.
+    so are `completion`, `chosen` and `rejected`. Beside an answer may stand `references` (all texts that would be
+    right) and `choices` (the texts to choose from).
     """
 
     columns: Mapping[str, Any]
@@ -43,6 +46,8 @@ class Row:
     """Rows of one group are split and resampled together."""
     task: str = ""
     """Kind of task that an instruction sets, where a transform told it."""
+    fields: Mapping[str, Any] = field(default_factory=lambda: NO_FIELDS)
+    """Columns kept as the file has them (`data.X.keep`), for evaluators and slices; no model sees them."""
 
     @property
     def place(self) -> str:
@@ -119,6 +124,8 @@ class Answer(NamedTuple):
     prompt_tokens: int = 0
     tokens: int = 0
     cost: float = 0.0
+    log_prob: float | None = None
+    """Summed log-probability (nats) of the generated tokens and of the one that ended them; None: not known."""
 
 
 class Metric(NamedTuple):

@@ -27,7 +27,8 @@ from tuneforge.model.hf import DType, Hf
 from tuneforge.optimizer.adamw import AdamW
 from tuneforge.rows import Row
 from tuneforge.scheduler.constant import Constant
-from tuneforge.settings import Packing, Run
+from tuneforge.sections import Packing
+from tuneforge.settings import Run
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import Sft
 

@@ -18,7 +18,8 @@ from tuneforge import plugins
 from tuneforge.composition import compose_config
 from tuneforge.kinds import SEVERAL
 from tuneforge.plugins import Owner
-from tuneforge.settings import Run, TrainerSettings
+from tuneforge.sections import TrainerSettings
+from tuneforge.settings import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = sorted((ROOT / "conf").glob("*/*.yaml"))

@@ -13,7 +13,7 @@ from tuneforge.audit.subject import Subject
 from tuneforge.conversation import classes
 from tuneforge.preparation.features import subject as about
 from tuneforge.rows import Row
-from tuneforge.settings import Annotations
+from tuneforge.sections import Annotations
 
 TENTATIVE = 0.667
 """Krippendorff's alpha below which no conclusions should be drawn from labels (Krippendorff 2004, page 241)."""

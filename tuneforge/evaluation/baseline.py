@@ -14,6 +14,7 @@ from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.lm import HFLM, row_key
 from tuneforge.evaluation.measure import PROMPTED, Measured, measure
+from tuneforge.evaluation.prompt import Prompt
 from tuneforge.preparation.view import View
 from tuneforge.rows import HeldOut, Metric, Row
 
@@ -104,6 +105,8 @@ def validation_rows(
     rows = [row for held in held_out if (held.split, held.role) == ("validation", "target") for row in held.rows]
     named = {key: e for key, e in evaluators.items() if wanted in (key, *(m.name for m in e.metrics))}
     for key, evaluator in (named or evaluators).items():
+        if evaluator.pairwise or evaluator.memorised:
+            continue  # neither compares prompts on validation rows
         served = [row for row in rows if evaluator.serves(row.columns)]
         if served:
             count = min(run.baseline.rows, len(served))
@@ -139,7 +142,7 @@ def _candidates(
         shots = _shots(run, base, View(train, by_source[source]), rows)
         name = f"{len(shots)}-shot" if len(largest) == 1 else f"{len(shots)}-shot {source.removeprefix('data.')}"
         if shots:
-            found[name] = base.with_shots(PROMPTED, shots)
+            found[name] = base.asked(PROMPTED, Prompt(name, tuple(shots)))
     return found
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tuneforge.conversation import answer_text, split
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.decoding import greedy
+from tuneforge.evaluation.prompt import PLAIN, Prompt
 from tuneforge.evaluation.trouble import Trouble
 from tuneforge.evaluation.windows import Window, sum_log_probs, windows
 from tuneforge.rows import Answer, Row, content_hash
@@ -58,7 +59,7 @@ class Scored(NamedTuple):
 class HFLM:
     """Implements `components.LM` for a transformers model with a causal head.
 
-    `shots` are rows put before each prompt. A prompt that leaves no room for an answer loses shots, first
+    `asking` says what stands around each question. A prompt that leaves no room for an answer loses shots, first
     ones first, and where even the plain prompt does not fit the answer is empty with `error` set and finish
     `length`: counted in `trouble`, never dropped. Generation is greedy, without any penalty, whatever the
     model's generation_config says; the special tokens of an answer are not part of its text.
@@ -69,22 +70,22 @@ class HFLM:
         variant: str,
         model: PreTrainedModel,
         tokenizer: Tokenizer,
-        shots: Sequence[Row] = (),
+        asking: Prompt = PLAIN,
         batch_tokens: int = 65536,
     ) -> None:
         self.variant = variant
         self.model = model
         self.tokenizer = tokenizer
-        self.shots = tuple(shots)
+        self.asking = asking
         self.batch_tokens = batch_tokens
         self.context = context_length(model)
         self.trouble = Trouble()
         self._answers: dict[tuple[str, int], Answer] = {}
         self._log_probs: dict[tuple[str, str], tuple[float, float, float]] = {}
 
-    def with_shots(self, variant: str, shots: Sequence[Row]) -> HFLM:
-        """The same model asked with other shots."""
-        return HFLM(variant, self.model, self.tokenizer, shots, self.batch_tokens)
+    def asked(self, variant: str, asking: Prompt) -> HFLM:
+        """The same model asked in another way."""
+        return HFLM(variant, self.model, self.tokenizer, asking, self.batch_tokens)
 
     # ---------------------------------------------------------------- the protocol
 
@@ -147,8 +148,9 @@ class HFLM:
         """The prompt with as many shots as leave `room` tokens, the last ones kept."""
         from tuneforge.training.text.render import prompt_ids
 
-        for dropped in range(len(self.shots) + 1):
-            ids = prompt_ids(row.columns, self.tokenizer, self.shots[dropped:], column)
+        columns, shots = self.asking.columns(row), self.asking.shots(row)
+        for dropped in range(len(shots) + 1):
+            ids = prompt_ids(columns, self.tokenizer, shots[dropped:], column)
             if self.context is None or len(ids) + room <= self.context:
                 break
         if dropped:
@@ -159,12 +161,11 @@ class HFLM:
         """What belongs to the variant: shots, template, and the first prompt as text and token ids."""
         first = self.prompt(rows[0], 1) if rows and split(rows[0].columns) else []
         template = str(getattr(self.tokenizer, "chat_template", None) or "")
-        shots = [row_key(row) for row in self.shots]
+        facts = self.asking.facts()
         return {
-            "shots": len(shots),
-            "shot_ids": shots,
+            **facts,
             "template": hashlib.sha256(template.encode()).hexdigest()[:16] if template else "plain text",
-            "prompt": content_hash({"shots": shots, "template": template, "first": first}),
+            "prompt": content_hash({**facts, "template": template, "first": first}),
             "first_prompt_ids": first,
             "first_prompt": self.tokenizer.decode(first) if first else "",
         }
@@ -181,8 +182,9 @@ class HFLM:
     @cached_property
     def stop_text(self) -> str:
         """Text that ends an answer: the blank line after each shot of a plain prompt, unless shots hold one."""
-        plain_prompt = self.shots and not getattr(self.tokenizer, "chat_template", None)
-        return PLAIN_STOP if plain_prompt and not any(PLAIN_STOP in answer_text(s.columns) for s in self.shots) else ""
+        shots = self.asking.examples
+        plain_prompt = shots and not getattr(self.tokenizer, "chat_template", None)
+        return PLAIN_STOP if plain_prompt and not any(PLAIN_STOP in answer_text(s.columns) for s in shots) else ""
 
     def _batches(
         self, prompts: Mapping[tuple[str, int], Sequence[int]], max_tokens: int
@@ -273,7 +275,7 @@ class HFLM:
             answer = whole.ids[whole.cut : ends[-1] if ends else None]
             # Where a token straddles prompt and answer, the answer begins before the end of the prompt.
             straddling = len(whole.prompt) - whole.cut
-            prompt = self._shortened(row, len(answer), column) if self.shots else whole.prompt
+            prompt = whole.prompt if self.asking == PLAIN else self._shortened(row, len(answer), column)
             prompt = prompt[: len(prompt) - straddling]
             size = len(answer_text(row.columns, column).encode("utf-8", "surrogatepass"))
             found.append(Scored([*prompt, *answer], len(prompt), 0.0, len(answer), size))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,9 @@ import numpy as np
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, TuneForgeError, nearest
+from tuneforge.evaluation.figures import beaten
 from tuneforge.evaluation.lm import HFLM, row_key
+from tuneforge.evaluation.replayed import Replayed
 from tuneforge.evaluation.trouble import Trouble
 from tuneforge.evaluation.unable import Unable
 from tuneforge.rows import Answer, HeldOut, Row, Stats
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 PROMPTED = "prompted"
+MEMORISED = 500
+"""Rows that trained, at most, of which a model is asked what it memorised."""
 
 
 class Place(NamedTuple):
@@ -56,6 +61,8 @@ class Measured:
     """What belongs to each variant: shots, template, the first prompt."""
     answers: dict[tuple[str, str], Answer] = field(default_factory=dict)
     """(variant, row key) → the last generated answer."""
+    said: dict[tuple[str, str, int], Answer] = field(default_factory=dict)
+    """(variant, row key, most tokens) → the generated answer."""
 
     def merge(self, other: Measured) -> Measured:
         """Both together, as when base and tuned are measured at different times."""
@@ -73,6 +80,8 @@ class Measured:
             "decoding": "greedy",
             "rows": [row_key(row) for row in self.rows[place]],
         }
+        if fields := [dict(row.fields) for row in self.rows[place] if row.fields]:
+            content["fields"] = fields
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -118,11 +127,16 @@ def measure(
     sets: Sequence[HeldOut],
     evaluators: Mapping[str, Evaluator],
     context: Context,
+    before: Measured | None = None,
 ) -> Measured:
-    """Every variant on every set that an evaluator serves. `prompted` is measured on target sets only."""
-    measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in sets})
+    """Every variant on every set that an evaluator serves. `prompted` is measured on target sets only.
+
+    A pairwise evaluator compares with the variant that has to be beaten: one among `before`, whose answers are
+    recorded there; without `before` one of these variants, and only that one is measured, as a tie with itself.
+    """
+    measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in [*sets, *_trained(context)]})
     places = list(_places(measured, context))
-    recorders = {name: Recorder(lm, name, measured.answers) for name, lm in variants.items()}
+    recorders = {name: Recorder(lm, name, measured.answers, measured.said) for name, lm in variants.items()}
     tasks = [
         (place, name)
         for place in places
@@ -130,22 +144,41 @@ def measure(
         if name != PROMPTED or measured.sets[place.split, place.set].role == "target"
     ]
     for place, name in context.progress(tasks, f"Evaluate {', '.join(variants)}"):
-        rows = measured.rows[place]
-        stats = list(evaluators[place.evaluator].measure(recorders[name], rows, context))
+        rows, evaluator, versus = measured.rows[place], evaluators[place.evaluator], None
+        if evaluator.pairwise:
+            opponent = _opponent(before.variants if before else variants, measured.sets[place.split, place.set].role)
+            if before is None and name != opponent:
+                continue
+            versus = Replayed(opponent, before.said) if before else None
+        stats = list(evaluator.measure(recorders[name], rows, context, versus))
         measured.cells[place, name] = _cell(place, rows, stats)
     _describe(measured, variants, context)
     return measured
 
 
+def _trained(context: Context) -> list[HeldOut]:
+    """A seeded sample of the rows that trained, for evaluators that ask what was memorised."""
+    count = min(MEMORISED, len(context.train))
+    places = sorted(random.Random(context.seed).sample(range(len(context.train)), count))
+    return [HeldOut("train", "train", "target", [context.train[i] for i in places])] if places else []
+
+
+def _opponent(variants: Iterable[str], role: str) -> str:
+    """Whom a pairwise evaluator compares with; a prompt is measured on target sets only."""
+    return beaten(v for v in variants if role == "target" or v != PROMPTED) or next(iter(variants))
+
+
 def _places(measured: Measured, context: Context) -> Iterator[Place]:
-    names = {name for _, name in measured.sets}
+    names = {name for split, name in measured.sets if split != "train"}
     for key, evaluator in measured.evaluators.items():
         for wanted in evaluator.sets:
             if wanted not in names:
                 known = ", ".join(sorted(names)) or "none is configured"
                 raise ConfigError(f"evaluator.{key}.sets: no set '{wanted}' ({known}).{nearest(wanted, names)}")
         for split, name in measured.sets:
-            if evaluator.sets and name not in evaluator.sets:
+            if evaluator.memorised != (split == "train"):
+                continue
+            if evaluator.sets and name not in evaluator.sets and not evaluator.memorised:
                 continue
             held = measured.sets[split, name]
             rows = [row for row in held.rows if evaluator.serves(row.columns)]
@@ -189,11 +222,13 @@ class Recorder:
     lm: LM
     variant: str
     answers: dict[tuple[str, str], Answer]
+    said: dict[tuple[str, str, int], Answer]
 
     def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
         """As the LM; remembered."""
         found = self.lm.generate(rows, max_tokens)
         self.answers.update({(self.variant, row_key(row)): a for row, a in zip(rows, found, strict=True)})
+        self.said.update({(self.variant, row_key(row), max_tokens): a for row, a in zip(rows, found, strict=True)})
         return found
 
     def log_probs(self, rows: Sequence[Row], column: str) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tuneforge import conversation
 from tuneforge.components import Format
-from tuneforge.preparation.mapping import Mapped
+from tuneforge.preparation.mapping import Mapped, rendered
 from tuneforge.preparation.messages import Message, Unusable, filled, message, messages, ordered, text, transcript
 
 Side = str | list[Message]
@@ -48,8 +48,11 @@ class Layout:
             made.update(self._preference(raw))
         elif "prompt" in self.names:
             made["prompt"] = self._prompt(raw)
+        made.update(self._several(raw))
         if "completion" in self.names:
             made["completion"] = self._answer(raw, "completion")
+        elif "references" in made:
+            made["completion"] = made["references"][0]
         if "messages" in self.names and ("chosen" not in self.names or "prompt" in self.names):
             made["messages"] = self._conversation(raw)
         if "text" in self.names:
@@ -119,6 +122,19 @@ class Layout:
             # An answer stands after a user's turn, so that is where the order of its roles begins.
             ordered([{"role": "user"}, *turns], ("assistant",), self._said(canonical))
         return turns
+
+    def _several(self, raw: Mapping[str, Any]) -> dict[str, list[str]]:
+        """All right answers, and the choices, as lists of texts."""
+        made = {}
+        for name in ("references", "choices"):
+            value = self._optional(raw, name)
+            if value is None:
+                continue
+            values = [value] if isinstance(value, str | int | float) else value
+            if not isinstance(values, list) or not values:
+                raise Unusable(f"wrong type: {self._said(name)} is no list with something in it")
+            made[name] = [rendered(one, f"{self._said(name)}[{number}]") for number, one in enumerate(values)]
+        return made
 
     def _side(self, raw: Mapping[str, Any], canonical: str) -> Side:
         value, where = self._field(raw, canonical), self._said(canonical)

@@ -17,6 +17,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt", "instruction"),
     "input": ("input",),
     "completion": ("completion", "output", "response"),
+    "references": ("references",),
+    "choices": ("choices",),
     "chosen": ("chosen", "chosen_messages"),
     "rejected": ("rejected", "rejected_messages"),
     "margin": ("margin",),
@@ -56,8 +58,8 @@ FURTHER: dict[Format, tuple[str, ...]] = {
     Format.text: ("label",),
     Format.messages: ("system", "tools"),
     Format.sharegpt: ("system", "tools", "chosen", "rejected"),
-    Format.alpaca: ("input", "system", "history"),
-    Format.prompt_completion: ("system", "tools", "chosen", "rejected", "label"),
+    Format.alpaca: ("input", "system", "history", "references", "choices"),
+    Format.prompt_completion: ("system", "tools", "chosen", "rejected", "label", "references", "choices"),
     Format.preference: ("prompt", "messages", "input", "system", "tools", "completion", "label", "margin"),
     Format.hh_rlhf: ("margin",),
     Format.label: (),
@@ -80,12 +82,13 @@ def layout(config_key: str, source: DataSource, head: Sequence[Mapping[str, Any]
     given = _given(source)
     mapped = mapping(config_key, given, columns, head)
     read = mapped.roots(columns)
+    kept = {path if path in columns else path.partition(".")[0] for path in source.keep}
     names = _named(given, [column for column in columns if column not in read or column in given.values()])
     if source.format is not Format.auto:
         found = _configured(config_key, source.format, given, names, columns)
     else:
         found = _recognised(config_key, source, given, names, columns, [_evaluated(mapped, row) for row in head])
-    return replace(found, mapped=mapped, read=frozenset(read))
+    return replace(found, mapped=mapped, read=frozenset(read | kept))
 
 
 def _recognised(
@@ -132,7 +135,8 @@ def _named(given: Mapping[str, str], columns: Sequence[str]) -> dict[str, str]:
     for canonical in ("prompt", "chosen", "rejected"):
         _drop_unless(names, given, canonical, "text" not in given)
     _drop_unless(names, given, "prompt", "messages" not in given)
-    _drop_unless(names, given, "completion", "prompt" in names)
+    for canonical in ("completion", "references", "choices"):
+        _drop_unless(names, given, canonical, "prompt" in names)
     _drop_unless(names, given, "text", not {"messages", "prompt", "chosen"} & names.keys())
     if not {"chosen", "rejected"} <= names.keys():
         _drop_unless(names, given, "chosen", False)

@@ -9,7 +9,8 @@ from itertools import chain, islice
 from typing import Any
 
 from tuneforge.components import Context, DataSource, Generator, Strategy
-from tuneforge.errors import ConfigError
+from tuneforge.data.nested import ABSENT, reach
+from tuneforge.errors import ConfigError, nearest
 from tuneforge.preparation.convert import Layout
 from tuneforge.preparation.formats import layout
 from tuneforge.preparation.messages import Unusable, kind_of
@@ -64,6 +65,8 @@ def read_source(key: str, group: str, source: DataSource, context: Context, pool
     head = _head(stream)
     raw = [row.columns for row in head if isinstance(row, Row)]
     found = layout(name, source, raw) if raw else None
+    if raw:
+        _require_kept(name, source, raw)
     counted = context.progress(chain(head, stream), f"reading {name}")
     pool = [] if pool is None else pool
     rows, rejected = _convert(counted, name, source, found, _trains(context.run, group), pool)
@@ -125,7 +128,6 @@ def _convert(
     """The usable rows, as they stand in the pool, and the others; of most of these only their places are held."""
     before = len(pool)
     rejected: list[Rejected] = []
-    shown = source.columns.id if source else None
     for item in stream:
         if isinstance(item, Rejected):
             rejected.append(Rejected(_bare(item.row, name, len(rejected)), item.reason))
@@ -139,7 +141,7 @@ def _convert(
         except Unusable as unusable:
             rejected.append(Rejected(_bare(item, name, len(rejected)), str(unusable)))
             continue
-        pool.append(_row(item, columns, name, found, shown))
+        pool.append(_row(item, columns, name, found, source))
     return View(pool, range(before, len(pool))), rejected
 
 
@@ -148,7 +150,16 @@ def _bare(row: Row, name: str, before: int) -> Row:
     return replace(row, source=name, columns=row.columns if before < HEAD else {})
 
 
-def _row(raw: Row, columns: dict[str, Any], name: str, found: Layout, shown: str | None) -> Row:
+def _require_kept(name: str, source: DataSource, head: Sequence[Mapping[str, Any]]) -> None:
+    """ConfigError for a kept column that no row has."""
+    for path in source.keep:
+        if all(reach(row, path) is ABSENT for row in head):
+            known = list(dict.fromkeys(column for row in head for column in row))
+            raise ConfigError(f"{name}.keep: no column '{path}' ({', '.join(known)}).{nearest(path, known)}")
+
+
+def _row(raw: Row, columns: dict[str, Any], name: str, found: Layout, source: DataSource | None) -> Row:
+    shown, keep = (source.columns.id, source.keep) if source else (None, [])
     group = raw.columns.get(found.names.get("group", ""), raw.group)
     return Row(
         columns=columns,
@@ -158,6 +169,7 @@ def _row(raw: Row, columns: dict[str, Any], name: str, found: Layout, shown: str
         id=content_hash(columns),
         history=raw.history,
         group="" if group is None else str(group),
+        fields={**raw.fields, **{path: value for path in keep if (value := reach(raw.columns, path)) is not ABSENT}},
     )
 
 

@@ -21,7 +21,8 @@ from tuneforge.components import Context
 from tuneforge.errors import ConfigError
 from tuneforge.preparation.view import View
 from tuneforge.rows import Row
-from tuneforge.settings import Run, Streaming
+from tuneforge.sections import Streaming
+from tuneforge.settings import Run
 
 TOGETHER = 256
 """Rows that are read at once where all are read in order."""
@@ -53,7 +54,8 @@ class RowStore(Sequence[Row]):
     def append(self, row: Row) -> None:
         """Write a row. ConfigError where it holds what JSON would change, or the disk does not take it."""
         _require_json(row.columns, row)
-        content = [dict(row.columns), row.line, row.id, row.history, row.group, row.task]
+        _require_json(row.fields, row)
+        content = [dict(row.columns), row.line, row.id, row.history, row.group, row.task, dict(row.fields)]
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
         try:
             self._file.write(text)
@@ -117,11 +119,11 @@ class RowStore(Sequence[Row]):
         return os.pread(self._file.fileno(), high - low, low)
 
     def _row(self, at: int, text: bytes) -> Row:
-        columns, line, identity, history, group, task = json.loads(text.decode("utf-8", "surrogatepass"))
+        columns, line, identity, history, group, task, kept = json.loads(text.decode("utf-8", "surrogatepass"))
         source, file = self._known[self._origin[at]]
         return Row(
             columns=columns, source=source, file=file, line=line, id=identity, history=tuple(history), group=group,
-            task=task,
+            task=task, fields=kept,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from tuneforge.training.checkpoint import Checkpoints
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tuneforge.settings import EarlyStopping
+    from tuneforge.sections import EarlyStopping
 
 
 class Stopping:

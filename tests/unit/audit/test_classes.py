@@ -22,7 +22,8 @@ from tuneforge.model.hf import Hf
 from tuneforge.optimizer.adamw import AdamW
 from tuneforge.rows import HeldOut, Row
 from tuneforge.scheduler.constant import Constant
-from tuneforge.settings import Annotations, Audit, Run
+from tuneforge.sections import Annotations, Audit
+from tuneforge.settings import Run
 from tuneforge.strategy.sft import Sft
 from tuneforge.transform.exact_dedup import ExactDedup
 

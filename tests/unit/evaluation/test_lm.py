@@ -12,13 +12,14 @@ import torch
 from tests.unit.evaluation import subjects
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.lm import HFLM
+from tuneforge.evaluation.prompt import Prompt
 from tuneforge.evaluation.windows import windows
 from tuneforge.training.text.render import prompt_ids
 
 
 def generated(lm: HFLM, row: subjects.Row, tokens: int) -> tuple[str, str]:
     """Text and finish of transformers' own greedy generation for one row."""
-    ids = torch.tensor([prompt_ids(row.columns, lm.tokenizer, lm.shots)])
+    ids = torch.tensor([prompt_ids(row.columns, lm.tokenizer, lm.asking.examples)])
     options = {"do_sample": False, "max_new_tokens": tokens, "eos_token_id": sorted(lm.stop), "pad_token_id": 0}
     found = lm.model.generate(ids, attention_mask=torch.ones_like(ids), **options)[0, ids.shape[1] :].tolist()
     end = next((i for i, t in enumerate(found) if t in lm.stop), None)
@@ -104,7 +105,7 @@ def test_a_prompt_beyond_the_context_is_an_empty_answer_and_said() -> None:
 
 def test_shots_that_do_not_fit_are_left_out_and_said() -> None:
     shots = subjects.questions(8, seed=1)
-    lm = HFLM("prompted", subjects.llama(context=256), subjects.tokenizer(), shots)
+    lm = HFLM("prompted", subjects.llama(context=256), subjects.tokenizer(), Prompt(examples=tuple(shots)))
     long = subjects.row(prompt="a" * 120, completion="b")
     assert len(lm.prompt(long, 16)) <= 256 - 16
     assert "1 rows were asked with fewer shots" in next(lm.trouble.notes("prompted"))
@@ -113,7 +114,7 @@ def test_shots_that_do_not_fit_are_left_out_and_said() -> None:
 def test_a_plain_prompt_with_shots_ends_at_its_blank_line() -> None:
     tokens = subjects.tokenizer(template=None)
     shots = subjects.questions(2, seed=1)
-    lm = HFLM("prompted", subjects.llama(), tokens, shots)
+    lm = HFLM("prompted", subjects.llama(), tokens, Prompt(examples=tuple(shots)))
     assert lm.stop_text == "\n\n"
     letters = torch.tensor(tokens("yes\n\n\n\n", add_special_tokens=False)["input_ids"])
 
@@ -129,7 +130,7 @@ def test_a_plain_prompt_with_shots_ends_at_its_blank_line() -> None:
     answer = lm.generate([row], 6)[0]
     with_hook.remove()
     assert (answer.text, answer.finish) == ("yes", "stop")
-    several = HFLM("prompted", lm.model, tokens, [subjects.row(prompt="a", completion="b\n\nc")])
+    several = HFLM("prompted", lm.model, tokens, Prompt(examples=(subjects.row(prompt="a", completion="b\n\nc"),)))
     assert several.stop_text == ""
 
 

@@ -189,9 +189,9 @@ def test_the_prompt_is_never_chosen_on_test_rows(base: HFLM, tmp_path: Path) -> 
     fixed = choose_prompt(run, base, EVALUATORS, [test], [*test.rows, *train], context)
     assert (fixed.name, fixed.scores) == ("2-shot", {})
     assert "no validation rows" in context.notes[-1]["text"]
-    assert not {row.id for row in fixed.lm.shots} & {row.id for row in test.rows}
+    assert not {row.id for row in fixed.lm.asking.examples} & {row.id for row in test.rows}
     again = choose_prompt(run, base, EVALUATORS, [test], [*test.rows, *train], context)
-    assert again.lm.shots == fixed.lm.shots
+    assert again.lm.asking.examples == fixed.lm.asking.examples
     asks_nothing = choose_prompt(subjects.run(Clm()), base, EVALUATORS, [test], train, context)
     assert asks_nothing.lm is base
 

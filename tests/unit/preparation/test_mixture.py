@@ -19,7 +19,7 @@ from tuneforge.preparation.prepare import prepare, refuse, write
 from tuneforge.preparation.weights import weighted
 from tuneforge.rows import Row
 from tuneforge.rules import mixture_problems
-from tuneforge.settings import Mixture, TrainerSettings
+from tuneforge.sections import Mixture, TrainerSettings
 from tuneforge.transform.exact_dedup import ExactDedup
 
 

@@ -22,7 +22,7 @@ from tuneforge.preparation import store
 from tuneforge.preparation.store import RowStore
 from tuneforge.preparation.view import View
 from tuneforge.rows import Row
-from tuneforge.settings import Mixture, Streaming
+from tuneforge.sections import Mixture, Streaming
 from tuneforge.transform.exact_dedup import ExactDedup
 from tuneforge.transform.length import Length
 

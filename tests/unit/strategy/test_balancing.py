@@ -14,7 +14,7 @@ from tuneforge.adapter.freeze import Freeze
 from tuneforge.adapter.full import Full
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded
-from tuneforge.settings import Parallel
+from tuneforge.sections import Parallel
 from tuneforge.strategy.classification import Classification, ClassWeights, Smote
 from tuneforge.strategy.token_classification import ClassWeights as TagWeights
 from tuneforge.strategy.token_classification import TokenClassification

@@ -16,7 +16,7 @@ from tests.unit.training import small
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import Preempted, TuneForgeError
 from tuneforge.rows import Encoded
-from tuneforge.settings import Average
+from tuneforge.sections import Average
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.kto import Kto
 from tuneforge.strategy.sft import Sft

@@ -11,7 +11,7 @@ from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded
 from tuneforge.rules import problems
-from tuneforge.settings import Grouping, Packing
+from tuneforge.sections import Grouping, Packing
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.sft import Sft
 from tuneforge.training import proof

@@ -10,7 +10,7 @@ import pytest
 
 from tuneforge.errors import ConfigError
 from tuneforge.rows import Encoded, Rejected, Row
-from tuneforge.settings import Batch
+from tuneforge.sections import Batch
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.instruction import Instruction
 from tuneforge.strategy.sft import Sft

@@ -15,7 +15,7 @@ import torch
 from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError, DataRefused
 from tuneforge.rows import Encoded, Loaded, Rejected, Row
-from tuneforge.settings import Batch, Packing, TrainerSettings
+from tuneforge.sections import Batch, Packing, TrainerSettings
 from tuneforge.strategy.clm import Clm
 from tuneforge.strategy.dpo import Dpo
 from tuneforge.strategy.instruction import Instruction

@@ -18,8 +18,8 @@ from tuneforge.adapter.lora import Lora
 from tuneforge.errors import ConfigError, Preempted, TuneForgeError
 from tuneforge.rows import Loss
 from tuneforge.rules import problems
-from tuneforge.settings import Average as Kind
-from tuneforge.settings import Parallel
+from tuneforge.sections import Average as Kind
+from tuneforge.sections import Parallel
 from tuneforge.strategy.sft import Sft
 from tuneforge.training.averaging import Average
 from tuneforge.training.batches.collate import collate

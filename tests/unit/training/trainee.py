@@ -21,7 +21,7 @@ import peft  # noqa: F401  (so that no child spends its life importing)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 from tests.unit.training import small
-from tuneforge.settings import Average
+from tuneforge.sections import Average
 from tuneforge.training.fit import fit
 
 CHANGING = {"speed"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError
 from tuneforge.files import write_json
-from tuneforge.settings import Grouping, Packing
+from tuneforge.sections import Grouping, Packing
 from tuneforge.training.batches import packing, probe
 from tuneforge.training.batches.feed import Feed
 from tuneforge.training.batches.loader import WindowLoader
