@@ -145,11 +145,12 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
-    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model."""
+    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.classification import Classification
     from tuneforge.evaluator.exact_match import ExactMatch
+    from tuneforge.evaluator.instruction_following import InstructionFollowing
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
@@ -161,7 +162,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
 
     return [
         AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
-        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel,
+        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
     ]  # fmt: skip
 
 

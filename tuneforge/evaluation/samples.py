@@ -67,7 +67,7 @@ def _asked(row: Row) -> dict[str, Any]:
         return {"prompt": " ".join(words), "reference": tagged(words, row.columns["tags"])}
     if row.columns.get("anchor") is not None:
         return {"prompt": row.columns["anchor"], "reference": row.columns["positive"]}
-    return {"prompt": "", "reference": row.columns.get("text") or ""}
+    return {"prompt": row.columns.get("prompt") or "", "reference": row.columns.get("text") or ""}
 
 
 def write_samples(folder: Path, measured: Measured) -> Path:
