@@ -5,14 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from tuneforge.evaluation.figures import beaten, figure, in_order
+from tuneforge.report.differences import Stretch, stretches
 
 MARGINS = {"margin": "nats per token", "reward_margin": ""}
 """Statistics that say by how much the better answer of a pair is preferred, with their unit."""
 MOST = 12
 """Rows per column."""
+
+
+class Answered(NamedTuple):
+    """What a variant answered to a row."""
+
+    variant: str
+    answer: Sequence[Stretch] | None
+    """None where it generated nothing."""
+    right: bool | None
+    score: str
+    """In words."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +34,12 @@ class Shown:
 
     place: str
     prompt: str
-    reference: str
+    reference: Sequence[Stretch]
+    """What the tuned answer lacks of it is marked."""
     rejected: str | None
     """The worse answer of a pair, where `reference` is the better one."""
-    answers: Sequence[tuple[str, str | None, bool | None, str]]
-    """(variant, its answer or None where it generated nothing, whether it is right, its score in words)."""
+    answers: Sequence[Answered]
+    """Words are marked that the tuned answer and the others do not share, and those that the reference lacks."""
 
 
 @dataclass(frozen=True)
@@ -38,58 +52,99 @@ class Column:
     rows: Sequence[Shown]
 
 
+Score = dict[str, float]
+Scored = Sequence[tuple[Mapping[str, Any], Score]]
+
+
+@dataclass(frozen=True)
+class Role:
+    """The test rows of a role that tuned and what it has to beat were both scored on."""
+
+    evaluator: str
+    rows: Scored
+    known: Mapping[str, bool]
+    """The evaluator's metrics: whether higher is better."""
+
+    @cached_property
+    def shares(self) -> bool:
+        """Every score is 0 or 1 (or a tie ½)."""
+        return all(v in (0, 0.5, 1) for _, scores in self.rows for v in scores.values())
+
+    @cached_property
+    def unit(self) -> str:
+        """The metric that scores are of."""
+        numbers = self.rows[0][0]["scores"]["tuned"]
+        found = (m for m in (self.evaluator, *sorted(self.known)) if f"{self.evaluator}.{m}" in numbers)
+        return next(found, "bits/byte")
+
+    def gain(self, scores: Score) -> float:
+        """How much better the tuned model did than what it has to beat."""
+        sign = 1 if self.shares or self.known.get(self.unit, False) else -1
+        return sign * (scores["tuned"] - scores[beaten(scores)])
+
+
+def scored(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], role: str) -> Role | None:
+    """By the evaluator that decides about the role, else the first that scored any of its rows; None: there is none."""
+    verdict = metrics.get("verdict") or {}
+    evaluators = [b["evaluator"] for b in verdict.get("budgets") or [] if b["role"] == role]
+    if role == "target" and verdict.get("primary"):
+        evaluators = [verdict["primary"]["evaluator"]]
+    here = [s for s in samples if s.get("role") == role and s.get("split", "test") == "test"]
+    for name in [*evaluators, *_evaluators(here)]:
+        known = {r["metric"]: r["higher_is_better"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
+        rows = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
+        if rows:
+            return Role(name, rows, known)
+    return None
+
+
 def columns(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], role: str) -> list[Column]:
     """Three columns for the test rows of a role; none where tuned and what it has to beat were not both scored.
 
     Right and wrong where every score is 0 or 1 (or a tie ½); else the rows that gained, that lost, and that are worst.
     """
-    verdict = metrics.get("verdict") or {}
-    evaluators = [b["evaluator"] for b in verdict.get("budgets") or [] if b["role"] == role]
-    if role == "target" and verdict.get("primary"):
-        evaluators = [verdict["primary"]["evaluator"]]
+    found = scored(samples, metrics, role)
+    if found is None:
+        return []
     units = {v: facts["unit"] for v, facts in (metrics.get("variants") or {}).items() if facts.get("unit")}
-    here = [s for s in samples if s.get("role") == role and s.get("split", "test") == "test"]
-    for name in [*evaluators, *_evaluators(here)]:
-        known = {r["metric"]: r["higher_is_better"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
-        scored = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
-        if scored:
-            shares = all(v in (0, 0.5, 1) for _, scores in scored for v in scores.values())
-            if shares:
-                return _by_right(scored, name, units)
-            numbers = scored[0][0]["scores"]["tuned"]
-            metric = next((m for m in (name, *sorted(known)) if f"{name}.{m}" in numbers), "")
-            return _by_gain(scored, metric or "bits/byte", known.get(metric, False))
-    return []
+    return _by_right(found, units) if found.shares else _by_gain(found)
 
 
-Scored = Sequence[tuple[Mapping[str, Any], dict[str, float]]]
+def _by_right(role: Role, units: Mapping[str, str]) -> list[Column]:
+    groups: dict[str, list[tuple[Mapping[str, Any], Score]]] = {"newly right": [], "newly wrong": [], "still wrong": []}
+    for sample, scores in role.rows:
+        if (kind := change(role, scores)) in groups:
+            groups[kind].append((sample, scores))
+
+    def show(sample: Mapping[str, Any], scores: Score) -> Shown:
+        words = {v: "right" if s == 1 else "wrong" if s == 0 else "tie" for v, s in scores.items()}
+        words |= _preferred(sample, role.evaluator, scores, units)
+        return _shown(sample, words, {v: s == 1 for v, s in scores.items()})
+
+    return [
+        Column(kind.capitalize(), kind.replace(" ", "-"), len(rows), [show(*row) for row in rows[:MOST]])
+        for kind, rows in groups.items()
+    ]
 
 
-def _by_right(scored: Scored, evaluator: str, units: Mapping[str, str]) -> list[Column]:
-    groups: dict[str, list[Shown]] = {"newly right": [], "newly wrong": [], "still wrong": []}
-    for sample, scores in scored:
-        before, after = scores[beaten(scores)], scores["tuned"]
-        kind = "newly right" if after > before else "newly wrong" if after < before else "still wrong"
-        if kind != "still wrong" or after < 0.5:
-            words = {v: "right" if s == 1 else "wrong" if s == 0 else "tie" for v, s in scores.items()}
-            words |= _preferred(sample, evaluator, scores, units)
-            groups[kind].append(_shown(sample, words, {v: s == 1 for v, s in scores.items()}))
-    return [Column(k.capitalize(), k.replace(" ", "-"), len(rows), rows[:MOST]) for k, rows in groups.items()]
+def change(role: Role, scores: Score) -> str:
+    """`newly right`, `newly wrong`, `still wrong`, `still right`; of scores that are no shares, `better` or `worse`."""
+    gain = role.gain(scores)
+    if not role.shares:
+        return "better" if gain > 0 else "worse" if gain < 0 else "same"
+    still = "still wrong" if scores["tuned"] < 0.5 else "still right"
+    return "newly right" if gain > 0 else "newly wrong" if gain < 0 else still
 
 
-def _by_gain(scored: Scored, unit: str, higher: bool) -> list[Column]:
-    """Scores of that name, and whether higher is better."""
-    sign = 1 if higher else -1
-
-    def gain(item: tuple[Mapping[str, Any], dict[str, float]]) -> float:
-        return sign * (item[1]["tuned"] - item[1][beaten(item[1])])
-
-    ordered = sorted(scored, key=gain)
-    gained, lost = [i for i in ordered[::-1] if gain(i) > 0], [i for i in ordered if gain(i) < 0]
-    worst = sorted(scored, key=lambda i: sign * i[1]["tuned"])
+def _by_gain(role: Role) -> list[Column]:
+    sign = 1 if role.known.get(role.unit, False) else -1
+    ordered = sorted(role.rows, key=lambda row: role.gain(row[1]))
+    gained = [row for row in ordered[::-1] if role.gain(row[1]) > 0]
+    lost = [row for row in ordered if role.gain(row[1]) < 0]
+    worst = sorted(role.rows, key=lambda row: sign * row[1]["tuned"])
 
     def column(title: str, kind: str, rows: Scored) -> Column:
-        words = [{v: f"{figure(x)} {unit}" for v, x in scores.items()} for _, scores in rows[:MOST]]
+        words = [{v: f"{figure(x)} {role.unit}" for v, x in scores.items()} for _, scores in rows[:MOST]]
         return Column(title, kind, len(rows), [_shown(s, w, {}) for (s, _), w in zip(rows, words, strict=False)])
 
     kinds = (("Gained most", "newly-right"), ("Lost most", "newly-wrong"), ("Hardest", "still-wrong"))
@@ -132,16 +187,20 @@ def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -
 
 def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:
     answers = {v: str(text) for v, text in (sample.get("answers") or {}).items()}
+    reference = str(sample.get("reference") or "")
+    rivals = {v: beaten(words) if v == "tuned" else "tuned" for v in words}
+    marked = {v: stretches(answers[v], reference, answers.get(rivals[v])) for v in words if v in answers}
     return Shown(
         place=str(sample.get("place") or sample.get("id") or ""),
-        prompt=_prompt(sample.get("prompt")),
-        reference=str(sample.get("reference") or ""),
+        prompt=prompt_text(sample.get("prompt")),
+        reference=stretches(reference, answers.get("tuned", "")),
         rejected=sample.get("rejected"),
-        answers=[(v, answers.get(v), right.get(v), words.get(v, "")) for v in in_order(words)],
+        answers=[Answered(v, marked.get(v), right.get(v), words.get(v, "")) for v in in_order(words)],
     )
 
 
-def _prompt(prompt: Any) -> str:
+def prompt_text(prompt: Any) -> str:
+    """A prompt, or the turns of one, in a text."""
     if isinstance(prompt, list):
         return "\n".join(f"{m.get('role', '')}: {m.get('content', '')}" for m in prompt if isinstance(m, dict))
     return str(prompt or "")

@@ -12,6 +12,8 @@ from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, s
 LEFT, RIGHT = 78.0, 340.0
 """Where the scale of a dot plot begins and ends, in SVG units."""
 STEP = 30
+TOPS = (0.05, 0.1, 0.25, 1.0)
+"""Where a scale of shares may end."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,13 @@ def _span(a: float, b: float) -> tuple[float, float]:
 
 
 class _Scale:
-    """Values to SVG units: 0 to 1 for shares, else the range of the values with some air."""
+    """Values to SVG units: 0 to 1 for shares, to less where all are small; else their range with some air."""
 
     def __init__(self, values: Sequence[float | None]) -> None:
         known = [v for v in values if v is not None and math.isfinite(v)]
         low, high = min(known), max(known)
         if low >= -0.1 and high <= 1.0:
-            low, high = min(0.0, low), 1.0
+            low, high = min(0.0, low), next(top for top in TOPS if high <= top)
         else:
             air = (high - low or abs(high) or 1.0) * 0.08
             low, high = low - air, high + air

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tuneforge.evaluation.figures import with_interval
-from tuneforge.files import write_text
-from tuneforge.report import answers, audit, charts, curves, files, learning, ticks
+from tuneforge.report import answers, audit, charts, curves, every_row, files, learning, numbers, page, ticks
+from tuneforge.report.page import count, seconds
 
 ROLES = ("target", "general", "safety")
 KINDS = {"more of the same": "better", "enough": "better"}
 """How the word of a program looks; others look unsettled."""
-LONGEST = 2000
-"""Characters of one text that are shown; how many more there are is said."""
 
 
 def write_report(folder: Path) -> Path:
@@ -21,24 +17,14 @@ def write_report(folder: Path) -> Path:
 
     Replaced in one piece. Nothing in the page reaches for the network, and text from data is escaped.
     """
-    page = render(files.read(folder))
-    path = folder / "report.html"
-    # A lone surrogate cannot be written as UTF-8; as a character reference browsers show it as unreadable.
-    write_text(path, page.encode("utf-8", "xmlcharrefreplace").decode())
-    return path
+    return page.write(folder / "report.html", render(files.read(folder)))
 
 
 def render(run: files.RunFiles) -> str:
     """The page's HTML."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("tuneforge", "report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"shown": shown, "seconds": seconds, "count": count}
-    template = environment.get_template("report.html.j2")
-    return template.render(
+    rows = run.metrics.get("rows") or []
+    return page.render(
+        "report.html.j2",
         name=str((run.record.get("run") or {}).get("name") or run.folder.resolve().name),
         record=run.record,
         headline=headline(run),
@@ -52,7 +38,11 @@ def render(run: files.RunFiles) -> str:
         audited=sum((run.audit.get("seconds") or {}).values()),
         commands=commands(run),
         plots=curves.plots(run.log),
-        numbers=numbers(run),
+        changes=numbers.changes(run.metrics),
+        numbers=numbers.numbers(rows),
+        unseen=max(len(rows) - numbers.MOST, 0),
+        every=every_row.every_row(run.samples, run.metrics),
+        cut=len(run.samples) >= files.MOST_SAMPLES,
         sources=run.audit.get("sources") or [],
         mixture=run.audit.get("mixture") or [],
         transforms=run.audit.get("transforms") or [],
@@ -116,53 +106,13 @@ def cost(run: files.RunFiles) -> list[tuple[str, str]]:
 
 
 def commands(run: files.RunFiles) -> list[tuple[str, str]]:
-    """What to do next: those commands that this installation has."""
+    """What to do next."""
     from shlex import quote
-
-    from tuneforge.cli import COMMANDS
 
     folder = quote(str((run.record.get("run") or {}).get("folder") or run.folder))
     found = [("run it again", f"tuneforge --from {folder}")]
     if run.record.get("status") == "preempted":
         found.insert(0, ("go on", f"tuneforge resume={folder}"))
     if (run.folder / "model").is_dir():
-        wanted = {"evaluate": "measure it", "chat": "talk to it", "export": "export it"}
-        found += [(text, f"tuneforge {name} {folder}") for name, text in wanted.items() if name in COMMANDS]
+        found += [("measure it", f"tuneforge evaluate {folder}"), ("export it", f"tuneforge export {folder}")]
     return found
-
-
-def numbers(run: files.RunFiles) -> list[dict[str, str]]:
-    """metrics.json as a table: one line per number."""
-    return [
-        {
-            "set": f"{row['split']}.{row['set']}",
-            "role": row["role"],
-            "metric": row["metric"] if row["metric"] == row["evaluator"] else f"{row['evaluator']}.{row['metric']}",
-            "model": f"{row['model']} - {row['versus']}" if row["versus"] else row["model"],
-            "stage": row.get("stage") or "",
-            "value": with_interval(row["value"], row["low"], row["high"], sign=bool(row["versus"])),
-            "n": count(row["n"]),
-            "better": "higher" if row["higher_is_better"] else "lower",
-        }
-        for row in run.metrics.get("rows") or []
-    ]
-
-
-def shown(text: Any, longest: int = LONGEST) -> str:
-    """Text without what a page cannot hold, cut at `longest` characters with a count of the rest."""
-    whole = "".join(c if c in "\n\t" or c >= " " else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return whole if len(whole) <= longest else f"{whole[:longest]}… ({len(whole) - longest:,} more characters)"
-
-
-def seconds(value: float) -> str:
-    """`3.2 s`, `1 min 05 s`, `2 h 10 min`."""
-    if value < 60:
-        return f"{value:.1f} s"
-    if value < 3600:
-        return f"{int(value // 60)} min {int(value % 60):02d} s"
-    return f"{int(value // 3600)} h {int(value % 3600 // 60):02d} min"
-
-
-def count(value: Any) -> str:
-    """`4,812`; a dash for nothing."""
-    return f"{value:,}" if isinstance(value, int | float) else "-"

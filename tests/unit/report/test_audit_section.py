@@ -39,7 +39,7 @@ def test_findings_stand_worst_first_with_count_action_rows_and_bars(tmp_path: Pa
         )
     )  # fmt: skip
     said = words(page)
-    section = said[said.index("Data audit") : said.index("Next")]
+    section = said[said.index("Data audit") : said.index("What is trained")]
     places = [section.index(part) for part in ("error fit", "700 of 1,200", "warning formats", "a.jsonl:7", "lengths")]
     assert places == sorted(places)
     assert "1 finding with nothing to mend · all checks took 2.1 s" in section
@@ -58,7 +58,7 @@ def test_text_from_data_stays_text(tmp_path: Path) -> None:
         rows=[{"place": runs.NASTY, "text": runs.NASTY}], numbers={runs.NASTY: 1.0},
     )  # fmt: skip
     page = report(audited(tmp_path, nasty))
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1
     assert "img" not in page.tags
     assert "<script>alert(1)</script>" in page.text
     html = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import tuneforge
 from tests.unit.report import runs
 from tuneforge import announce
 from tuneforge.preparation.transforming import TransformReport
@@ -31,6 +34,8 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
         self.open: list[str] = []
         self.text = ""
+        self.scripts: list[str] = []
+        self.styles: list[str] = []
         self.feed(html)
         assert self.open == []
 
@@ -48,7 +53,12 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
+        place = self.open[-1] if self.open else ""
+        if place == "script":
+            self.scripts.append(data)
+        elif place == "style":
+            self.styles.append(data)
+        elif place:
             self.text += data
 
 
@@ -77,19 +87,27 @@ def test_the_first_screen(tmp_path: Path) -> None:
     assert "Gradient norm before clipping" in text
     assert "2 target rows" in text
     assert "mark" in page.tags
-    assert text.count("✓") == 4
-    assert text.count("!") == 1, "the quarantined rows want a look"
+    ticks = text[text.index("Is it right?") : text.index("Next")]
+    assert ticks.count("✓") == 4
+    assert ticks.count("!") == 1, "the quarantined rows want a look"
 
 
 def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
     html = write_report(runs.whole(tmp_path, runs.NASTY)).read_text(encoding="utf-8")
     page = Page(html)
-    assert not {"script", "img", "link", "iframe", "object", "base", "form", "a"} & set(page.tags)
+    assert not {"img", "link", "iframe", "object", "base", "form", "a"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href", "srcset")]
+    assert "style" not in dict(page.attributes), "the policy would block it"
     assert "http:" not in html.replace("http-equiv", "")
     assert "https:" not in html
     assert "url(" not in html
-    assert "default-src 'none'" in html
+    policy = next(v for k, v in page.attributes if k == "content" and v and "default-src 'none'" in v)
+    (script,), (style,) = page.scripts, page.styles
+    assert script == (Path(tuneforge.__file__).parent / "report" / "tables.js").read_text(encoding="utf-8")
+    for kind, text in (("script", script), ("style", style)):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy
 
 
 def test_transforms_open_to_what_they_did(tmp_path: Path) -> None:
@@ -170,7 +188,7 @@ def test_a_leak_and_an_untrained_stop_token_are_wrong(tmp_path: Path) -> None:
     audit["proof"]["stop_trained"] = 0
     (tmp_path / "data/audit.json").write_text(json.dumps(audit))
     text = words(report(tmp_path))
-    assert text.count("✗") == 2
+    assert text[text.index("Is it right?") :].count("✗") == 2
     assert "row also at train.jsonl:9" in text
 
 
@@ -220,8 +238,8 @@ def test_a_pair_shows_which_answer_was_preferred_and_nothing_generated(tmp_path:
     pair = runs.sample(1, "target", 0, 0) | {"rejected": "Never.", "answers": {}, "scores": scores}
     runs.write(tmp_path, {"metrics.json": metrics, "samples.jsonl": [pair]})
     text = words(report(tmp_path))
-    assert 'chosen{"queue":"network","urgency":2} rejectedNever.' in text
-    assert "longerprefers rejected, by 13 characters tunedprefers chosen, by .06 " in text
+    assert 'chosen{"queue":"network","urgency":2}rejectedNever.' in text
+    assert "longer✗prefers rejected, by 13 characters tuned✓prefers chosen, by .06 " in text
     assert "(empty)" not in text
 
 
@@ -229,9 +247,9 @@ def test_what_generated_nothing_is_not_an_empty_answer(tmp_path: Path) -> None:
     runs.whole(tmp_path)
     line = runs.sample(1, "target", 1, 0)
     runs.write(tmp_path, {"samples.jsonl": [line | {"answers": {}}]})
-    assert "baseright promptedright tunedwrong" in words(report(tmp_path))
+    assert "base✓right prompted✓right tuned✗wrong" in words(report(tmp_path))
     runs.write(tmp_path, {"samples.jsonl": [line | {"answers": dict.fromkeys(line["answers"], "")}]})
-    assert "tuned(empty) wrong" in words(report(tmp_path))
+    assert "tuned✗(empty) wrong" in words(report(tmp_path))
 
 
 def test_long_texts_are_cut_aloud(tmp_path: Path) -> None:
