@@ -145,8 +145,8 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
-    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following, token_f1,
-    rouge, bleu, chrf."""
+    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
+    token_f1, rouge, bleu, chrf, refusal."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
@@ -157,6 +157,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
+    from tuneforge.evaluator.refusal import Refusal
     from tuneforge.evaluator.retrieval import Retrieval
     from tuneforge.evaluator.reward_accuracy import RewardAccuracy
     from tuneforge.evaluator.reward_model import RewardModel
@@ -166,9 +167,9 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.token_f1 import TokenF1
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
-        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu,
-        Chrf,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
+        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
+        TokenF1, Rouge, Bleu, Chrf, Refusal,
     ]  # fmt: skip
 
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from tuneforge.audit.finding import Finding, Severity
 from tuneforge.audit.reading import document, shown, words
-from tuneforge.audit.refusals import refuses
 from tuneforge.audit.sentiment import GROUPS, mentioned, negative
 from tuneforge.audit.subject import Subject
+from tuneforge.evaluation.behaviour.refusals import refuses
 from tuneforge.evaluation.statistics import wilson
 from tuneforge.rows import Row
 

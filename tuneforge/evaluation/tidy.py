@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneforge.components import Evaluator
 from tuneforge.evaluation.measure import PROMPTED, Cell, Measured, Place
@@ -62,7 +63,7 @@ def rows(
                         "value": _finite(interval.value),
                         "low": _finite(interval.low),
                         "high": _finite(interval.high),
-                        "n": len(table.cells[model].groups),
+                        "n": int(_told(shown.cells[model], metric).sum()),
                         "higher_is_better": metric.higher_is_better,
                     }
                 )
@@ -114,7 +115,7 @@ def _intervals(
     of = _aggregate(evaluator, metric)
     for model, cell in table.cells.items():
         if share:
-            yield model, "", proportion(cell.stats[metric.name], cell.groups)
+            yield model, "", proportion(*_chosen(_told(cell, metric), cell.groups, cell.stats[metric.name]))
         else:
             yield model, "", bootstrap(cell.stats, of, cell.groups, seed)
     for model, versus in pairs:
@@ -122,7 +123,8 @@ def _intervals(
             continue
         one, other = table.cells[model], table.cells[versus]
         if share:
-            found = proportion_difference(one.stats[metric.name], other.stats[metric.name], one.groups)
+            both, sides = _told(one, metric) & _told(other, metric), [c.stats[metric.name] for c in (one, other)]
+            found = proportion_difference(*_chosen(both, one.groups, *sides))
         else:
             found = bootstrap(one.stats, of, one.groups, seed, other.stats)
         yield model, versus, found
@@ -132,17 +134,28 @@ def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:
     return lambda stats: float(evaluator.aggregate(stats)[metric.name])
 
 
+def _told(cell: Cell, metric: Metric) -> NDArray[np.bool_]:
+    """(n,) which rows the metric is about: not those whose statistic of its name is NaN."""
+    values = cell.stats.get(metric.name)
+    return np.ones(len(cell.groups), dtype=np.bool_) if values is None else ~np.isnan(values)
+
+
+def _chosen(rows: NDArray[np.bool_], groups: Sequence[str], *values: Floats) -> tuple[Any, ...]:
+    """The values of those rows, and their groups last."""
+    return *(v[rows] for v in values), [group for group, there in zip(groups, rows, strict=True) if there]
+
+
 def _is_share(evaluator: Evaluator, metric: Metric, table: Table) -> bool:
-    """Whether the metric is the mean of a statistic of its name that is 0, 1 or (a tie) ½ in every row."""
+    """Whether the metric is the mean of a statistic of its name that is 0, 1 or (a tie) ½ in every row it is about."""
     return all(_mean_of_shares(evaluator, metric, cell.stats) for cell in table.cells.values())
 
 
 def _mean_of_shares(evaluator: Evaluator, metric: Metric, stats: Mapping[str, Floats]) -> bool:
     values = stats.get(metric.name)
-    if values is None or not np.isin(values, (0.0, 0.5, 1.0)).all():
+    if values is None or not len(told := values[~np.isnan(values)]) or not np.isin(told, (0.0, 0.5, 1.0)).all():
         return False
-    mine = type(evaluator).aggregate is not Evaluator.aggregate
-    return not mine or math.isclose(evaluator.aggregate(stats)[metric.name], values.mean())
+    mine = type(evaluator).aggregate is not Evaluator.aggregate or len(told) < len(values)
+    return not mine or math.isclose(evaluator.aggregate(stats)[metric.name], told.mean())
 
 
 def _finite(value: float) -> float | None:

@@ -8,7 +8,8 @@ import pytest
 
 from tests.unit.audit.conftest import MakeSubject
 from tests.unit.audit.prose import paragraph, question
-from tuneforge.audit.refusals import asks_harm, check, refuses
+from tuneforge.audit.refusals import asks_harm, check
+from tuneforge.evaluation.behaviour.refusals import refuses
 from tuneforge.strategy.instruction import Instruction
 
 
