@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuneforge.report import answers, audit, charts, curves, every_row, files, learning, numbers, page, ticks
+from tuneforge.report import (
+    answers,
+    audit,
+    charts,
+    confusion,
+    curves,
+    diagrams,
+    every_row,
+    files,
+    learning,
+    numbers,
+    page,
+    slices,
+    ticks,
+)
 from tuneforge.report.page import count, seconds
 
 ROLES = ("target", "general", "safety")
@@ -38,6 +52,10 @@ def render(run: files.RunFiles) -> str:
         audited=sum((run.audit.get("seconds") or {}).values()),
         commands=commands(run),
         plots=curves.plots(run.log),
+        slices=slices.lines(run.metrics.get("slices") or []),
+        slices_total=len(run.metrics.get("slices") or []),
+        matrices=confusion.matrices(run.metrics.get("confusions") or []),
+        diagrams=diagrams.diagrams(run.metrics.get("curves") or []),
         changes=numbers.changes(run.metrics),
         numbers=numbers.numbers(rows),
         unseen=max(len(rows) - numbers.MOST, 0),

@@ -54,6 +54,34 @@ def metrics() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def measures(text: str = "refund") -> dict[str, Any]:
+    """What stands in metrics.json beside its rows: curves, confusions and slices; `text` is text from data."""
+    place = {"evaluator": "exact_match", "set": "test", "split": "test"}
+    ends = [(x / 9, max(x / 9 - 0.1, 0.0), min(x / 9 + 0.1, 1.0)) for x in range(10)]
+    bins = [{"x": x / 10 + 0.05, "y": y, "n": 50, "low": low, "high": high} for x, (y, low, high) in enumerate(ends)]
+    answered = [{"x": n / 500, "y": 0.3 * (n / 500) ** 2, "n": n} for n in range(1, 501)]
+    nothing = [{"x": 0.5, "y": None, "n": 0, "low": None, "high": None}]
+    names = [*(f"class {i}" for i in range(27)), 'say "yes"', "שלום", text]
+    counts = [[(7 + i) * (i == j) + (i + 1 == j) * (i % 3) for j in range(30)] for i in range(30)]
+    example = {"kind": "newly wrong", "place": "test.jsonl:3", "text": text}
+    piece = {
+        **place, "role": "target", "metric": "exact_match", "higher_is_better": True, "by": "label", "name": text,
+        "n": 40, "model": "tuned", "versus": "base", "value": -0.2, "low": -0.3, "high": -0.1, "base": 0.7,
+        "tuned": 0.5, "tuned_low": 0.35, "tuned_high": 0.65, "test_share": 0.08, "train_share": None,
+        "weak": True, "worse": False, "verdict": "coverage", "examples": [example],
+    }  # fmt: skip
+    return {
+        "curves": [
+            place | {"model": "tuned", "kind": "reliability", "points": bins},
+            place | {"model": "base", "kind": "reliability", "points": nothing},
+            place | {"model": "tuned", "kind": "risk_coverage", "points": answered},
+            place | {"model": "tuned", "kind": "a kind of tomorrow", "points": bins},
+        ],
+        "confusions": [place | {"model": model, "labels": names, "counts": counts} for model in ("base", "tuned")],
+        "slices": [piece | {"weak": False, "verdict": "", "name": "others", "examples": []}, piece],
+    }
+
+
 def sample(line: int, role: str, base: float, tuned: float, text: str = "Reset my VPN") -> dict[str, Any]:
     scores = {"base": base, "tuned": tuned} | ({"prompted": base} if role == "target" else {})
     evaluator = "refusal" if role == "safety" else "exact_match"
@@ -113,7 +141,7 @@ def whole(folder: Path, text: str = "Reset my VPN") -> Path:
                              "seconds": 255.0, "planned_seconds": 251.0, "loss_tokens": 1134000},
                 "peak_memory_bytes": 9.1 * 2**30, "plugins": ["tuneforge 0.1.0"], "git": None,
             },
-            "metrics.json": metrics(),
+            "metrics.json": metrics() | measures(text),
             "data/audit.json": {
                 "sources": [source], "transforms": [cleaned, idle], "findings": [LEAK_FREE], "proof": proof,
             },
