@@ -144,14 +144,15 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
-    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
-    token_f1, rouge, bleu, chrf, refusal."""
+    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy,
+    classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following, token_f1, rouge, bleu,
+    chrf, refusal, code_execution."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
     from tuneforge.evaluator.chrf import Chrf
     from tuneforge.evaluator.classification import Classification
+    from tuneforge.evaluator.code_execution import CodeExecution
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.instruction_following import InstructionFollowing
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
@@ -167,9 +168,9 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.token_f1 import TokenF1
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
-        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
-        TokenF1, Rouge, Bleu, Chrf, Refusal,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
+        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu, Chrf,
+        Refusal, CodeExecution,
     ]  # fmt: skip
 
 

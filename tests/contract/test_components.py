@@ -30,6 +30,7 @@ RECORDS = {"text", "messages", "completion", "preference", "label", "tags", "pai
 NEEDS = {
     "strategy/grpo": ["strategy.rewards=[exact_match]"],
     "strategy/multitask": ["+strategy@strategy.tasks.a=sft", "+strategy@strategy.tasks.b=dpo"],
+    "evaluator/code_execution": ["evaluator.code_execution.allow=true"],
     "evaluator/reward_model": ["evaluator.reward_model.path=./judge"],
     "data/json": ["data.json.path=train.jsonl"],
     "data/csv": ["data.csv.path=train.csv"],
