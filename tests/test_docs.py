@@ -172,6 +172,7 @@ def catalogue(installed: Path) -> Iterator[Catalogue]:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the pages name."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_API_KEY", "named by a page")
     support = next(t for t in blocks(DOCS / "first-run.md", "yaml") if t.startswith("# support.yaml"))
     (tmp_path / "support.yaml").write_text(support, encoding="utf-8")
     mine = next(t for t in blocks(DOCS / "config.md", "yaml") if "train.jsonl, replay" in t)

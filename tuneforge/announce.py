@@ -204,6 +204,16 @@ def exported(found: Sequence[Mapping[str, Any]]) -> None:
         say("export", f"{one['folder']}   {said}")
 
 
+def teachers(spent: Mapping[str, Mapping[str, float]]) -> None:
+    """What each teacher was asked in this run, and what it took."""
+    for name, numbers in spent.items():
+        anew = numbers["requests"] - numbers["from_store"]
+        failed = f", {numbers['errors']:,} without an answer" if numbers["errors"] else ""
+        tokens = f"{numbers['prompt_tokens']:,} tokens read, {numbers['tokens']:,} written"
+        cost = f", {numbers['cost']:.4f} US dollars" if numbers["cost"] else ""
+        say("teacher", f"{name}  {anew:,} requests asked, {numbers['from_store']:,} known{failed}  {tokens}{cost}")
+
+
 def closing(folder: Path) -> None:
     """Where the report and the model are, and what to do next."""
     if (folder / "report.html").exists():

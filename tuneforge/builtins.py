@@ -72,6 +72,16 @@ def tuneforge_synthetic() -> list[type[c.Generator]]:
 
 
 @hookimpl
+def tuneforge_teacher() -> list[type[c.Teacher]]:
+    """openai, local, scripted."""
+    from tuneforge.teacher.local import Local
+    from tuneforge.teacher.openai import OpenAI
+    from tuneforge.teacher.scripted import Scripted
+
+    return [OpenAI, Local, Scripted]
+
+
+@hookimpl
 def tuneforge_strategy() -> list[type[c.Strategy]]:
     """clm, sft, instruction, dpo, distill, mlm, contrastive, kto, simpo, cpo, reward, grpo,
     classification, token_classification, multitask."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tuneforge import execute, record, saved, terminal
+from tuneforge import announce, execute, record, saved, terminal
 from tuneforge.composition import Composed, compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
@@ -52,7 +52,11 @@ def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequen
         }
         book = Record.start(run, folder, notes, **facts)
         with book.closing():
-            _measure(run, found, RunContext(run, folder, notes=notes), book)
+            context = RunContext(run, folder, notes=notes)
+            if run.teacher:
+                book.update(teachers=context.spent)
+            _measure(run, found, context, book)
+    announce.teachers(context.spent)
     terminal.say("metrics", f"{folder}/metrics.json")
     return 0
 
@@ -113,7 +117,6 @@ def _config(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequenc
 
 
 def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Record) -> None:
-    from tuneforge import announce
     from tuneforge.evaluation.measure import default_evaluators, measure
     from tuneforge.evaluation.samples import write_samples
     from tuneforge.evaluation.tidy import rows

@@ -58,6 +58,8 @@ class RunContext:
     """The validation and test sets."""
     counts: Counter[str] = field(default_factory=Counter)
     """Counters that the report of the transform at hand shows."""
+    spent: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Per key of a teacher what it was asked and took: requests, tokens, US dollars."""
     _others: dict[tuple[str, str], Loaded] = field(default_factory=dict)
 
     @property

@@ -69,6 +69,8 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
         context = RunContext(run, folder, notes=notes)
+        if run.teacher:
+            book.update(teachers=context.spent)
         try:
             with book.closing():
                 quiet_libraries()
@@ -77,6 +79,7 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
                     verdict = adapt(run, ready, context, book)
                     gate(run, verdict)
         finally:
+            announce.teachers(context.spent)
             _report(folder)
     return book
 

@@ -203,6 +203,11 @@ class Context(Protocol):
         """Counters that the report of the transform at hand shows, by name; empty when it begins."""
         ...
 
+    @property
+    def spent(self) -> dict[str, dict[str, float]]:
+        """Per key of a teacher what it was asked and took in this run; `teacher.store` counts."""
+        ...
+
     def teacher(self, name: str) -> Teacher:
         """The configured teacher of that key; ConfigError with the nearest name otherwise."""
         ...

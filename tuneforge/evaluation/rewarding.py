@@ -21,7 +21,7 @@ def rewards(judge: Loaded, rows: Sequence[Row], context: Context) -> list[float]
 
     ids = _ids(judge, rows)
     found = [0.0] * len(rows)
-    model, pad = judge.model.to(_device(context)), int(judge.tokenizer.pad_token_id or 0)
+    model, pad = judge.model.to(device(context)), int(judge.tokenizer.pad_token_id or 0)
     with torch.no_grad():
         for places in _batches([len(one) for one in ids]):
             width = len(ids[places[0]])
@@ -60,7 +60,8 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
     return found
 
 
-def _device(context: Context) -> str:
+def device(context: Context) -> str:
+    """Where a further model of the run computes."""
     import torch
 
     return "cuda" if torch.cuda.is_available() and context.run.trainer.accelerator != "cpu" else "cpu"

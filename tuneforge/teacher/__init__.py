@@ -1,0 +1,1 @@
+"""Stronger models that answer requests: on a server, in this process, or from a file."""
