@@ -179,6 +179,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "my.yaml").write_text(mine, encoding="utf-8")
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "nightly.yaml").write_text(f"# @package _global_\n{mine}", encoding="utf-8")
+    (tmp_path / "handbook").mkdir()
+    for name in ("handbook/vpn.md", "system.txt"):
+        (tmp_path / name).write_text("Reset it in the portal.", encoding="utf-8")
     run = tmp_path / "outputs" / "latest"
     run.mkdir(parents=True)
     saved.save(run, compose_config([]))

@@ -229,6 +229,9 @@ def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
         allowed = wrong["allowed"].split(", ")
         near = nearest(wrong["found"], allowed)
         return ConfigError(f"{key}={wrong['found']}: no such value.{near}\n  allowed: {', '.join(allowed)}")
+    if "is not a ListConfig, list or tuple" in text and key:
+        found = getattr(cause, "value", None)
+        return ConfigError(f"{key}{'' if found is None else f'={found}'}: is a list; write '{key}=[{found or ''}]'")
     if isinstance(cause, OmegaConfBaseException) and key:
         return ConfigError(f"{key}: {text.splitlines()[0]}")
     if "Could not override" in text and (found := re.search(r"Could not override '([^']+)'", text)):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneforge.components import Adapter, DataSource, Strategy
 from tuneforge.errors import nearest
+from tuneforge.sections import DOCUMENTS
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -39,6 +41,7 @@ def problems(run: Run) -> Iterator[str]:
     yield from _optimisation_problems(run)
     yield from _device_problems(run)
     yield from _evaluation_problems(run)
+    yield from _baseline_problems(run)
     yield from _audit_problems(run)
     if not 0 <= run.max_quarantined <= 1:
         yield f"max_quarantined={run.max_quarantined}: is a share between 0 and 1"
@@ -135,6 +138,38 @@ def _evaluation_problems(run: Run) -> Iterator[str]:
     if run.gate.metric and run.gate.metric.split(".")[0] not in chosen:
         name = run.gate.metric.split(".")[0]
         yield f"gate.metric={run.gate.metric}: no evaluator '{name}' ({', '.join(chosen)}).{nearest(name, chosen)}"
+
+
+def _baseline_problems(run: Run) -> Iterator[str]:
+    asked = run.baseline
+    for count in asked.shots:
+        if count < 0:
+            yield f"baseline.shots={asked.shots}: must be 0 or more, each"
+    if any(asked.shots) and not asked.selection:
+        yield "baseline.selection=[]: name how shots are chosen (fixed, random, nearest), or set baseline.shots=[]"
+    for text in asked.formats:
+        if "{prompt}" not in text:
+            yield f"baseline.formats: '{text}' has no {{prompt}}, where the question stands"
+    for text in asked.instructions:
+        if not text.strip():
+            yield "baseline.instructions: an instruction is empty; the plain prompt is tried anyway"
+        elif text.startswith("@") and not Path(text[1:]).expanduser().is_file():
+            yield f"baseline.instructions={text}: no such file (`@` names a file that holds the instruction)"
+    if asked.documents is not None:
+        yield from _document_problems(asked.documents)
+    for key in ("passages", "rows"):
+        if getattr(asked, key) < 1:
+            yield f"baseline.{key}={getattr(asked, key)}: must be 1 or more"
+
+
+def _document_problems(path: str) -> Iterator[str]:
+    place = Path(path).expanduser()
+    if not path or not place.exists():
+        yield f"baseline.documents={path}: no such file or folder"
+    elif place.is_dir() and not any(file.suffix in DOCUMENTS for file in place.rglob("*")):
+        yield f"baseline.documents={path}: the folder has no {' or '.join(DOCUMENTS)} file"
+    elif place.is_file() and not place.stat().st_size:
+        yield f"baseline.documents={path}: the file is empty"
 
 
 def mixture_problems(run: Run) -> Iterator[str]:

@@ -170,14 +170,36 @@ class Gate:
     """Forgetting that is accepted."""
 
 
+class Selection(StrEnum):
+    """Which training rows are shown as examples."""
+
+    fixed = "fixed"
+    random = "random"
+    nearest = "nearest"
+
+
+DOCUMENTS = (".txt", ".md")
+"""Suffixes of the texts that are read from a folder of `baseline.documents`."""
+
+
 @dataclass(kw_only=True)
 class Baseline:
     """The prompts that the tuned model has to beat."""
 
-    shots: int = 4
-    """Examples from the training rows in the k-shot prompt; 0: the plain prompt only."""
+    shots: list[int] = field(default_factory=lambda: [4])
+    """How many examples from the training rows k-shot prompts show, each tried; []: no examples."""
+    selection: list[Selection] = field(default_factory=lambda: [Selection.random])
+    """Which rows are shown, each tried: fixed (by hash, unlike answers first), random or nearest (to each question)."""
+    instructions: list[str] = field(default_factory=list)
+    """System messages to try, or `@FILE` that holds one; text before everything where there is no chat template."""
+    formats: list[str] = field(default_factory=list)
+    """Forms of the question to try, with `{prompt}` where it stands."""
+    documents: str | None = None
+    """A text file, or a folder of .txt and .md files, whose best passages are tried before each question."""
+    passages: int = 3
+    """How many passages of the documents stand before a question."""
     rows: int = 100
-    """Validation rows on which the prompt is chosen."""
+    """Validation rows on which the baseline is chosen."""
 
 
 @dataclass(kw_only=True)

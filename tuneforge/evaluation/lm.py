@@ -267,7 +267,8 @@ class HFLM:
         from tuneforge.training.text.render import RenderError, answers
 
         found = []
-        for row, whole in zip(rows, answers([r.columns for r in rows], self.tokenizer, column), strict=True):
+        asked = [self.asking.columns(row) for row in rows]
+        for row, whole in zip(rows, answers(asked, self.tokenizer, column), strict=True):
             if isinstance(whole, RenderError):
                 found.append(self._unrendered(row, whole))
                 continue

@@ -142,7 +142,7 @@ def test_an_identical_model_is_not_proven(base: HFLM, tmp_path: Path, model: str
 
 def test_a_taught_model_is_better_and_everything_is_written(base: HFLM, tmp_path: Path) -> None:
     run = subjects.run()
-    run.baseline.rows, run.baseline.shots = 10, 2
+    run.baseline.rows, run.baseline.shots = 10, [2]
     train = subjects.questions(30, seed=1)
     sets = [
         subjects.held(subjects.questions(40, seed=2), "one"),
@@ -183,7 +183,7 @@ def test_a_taught_model_is_better_and_everything_is_written(base: HFLM, tmp_path
 
 def test_the_prompt_is_never_chosen_on_test_rows(base: HFLM, tmp_path: Path) -> None:
     run = subjects.run()
-    run.baseline.rows, run.baseline.shots = 5, 2
+    run.baseline.rows, run.baseline.shots = 5, [2]
     context = subjects.context(run, tmp_path)
     train, test = subjects.questions(20, seed=1), subjects.held(subjects.questions(10, seed=2))
     fixed = choose_prompt(run, base, EVALUATORS, [test], [*test.rows, *train], context)
@@ -208,7 +208,7 @@ def test_shots_of_each_source_are_tried(base: HFLM, tmp_path: Path) -> None:
     from dataclasses import replace
 
     run = subjects.run()
-    run.baseline.rows, run.baseline.shots = 3, 1
+    run.baseline.rows, run.baseline.shots = 3, [1]
     replay = [replace(row, source="data.replay") for row in subjects.questions(30, seed=7)]
     sets = [subjects.held(subjects.questions(3, seed=4), split="validation")]
     found = choose_prompt(

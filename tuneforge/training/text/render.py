@@ -84,10 +84,14 @@ def answers(rows: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, column: str
 def prompt_ids(
     columns: Mapping[str, Any], tokenizer: Tokenizer, shots: Sequence[Row] = (), column: str = "completion"
 ) -> list[int]:
-    """Ids after which the model is to answer. Shots come first: as turns, or as blocks of text. Raises RenderError."""
+    """Ids after which the model is to answer. Shots come first: as turns, or as blocks of text. Raises RenderError.
+
+    Without a chat template the text in `preface`, where the columns have one, stands before the shots.
+    """
     of = chat(tokenizer)
     if of.template is None:
-        text = "".join(f"{_string(s.columns, 'prompt')}{_string(s.columns, 'completion')}\n\n" for s in shots)
+        text = f"{columns['preface']}\n\n" if columns.get("preface") else ""
+        text += "".join(f"{_string(s.columns, 'prompt')}{_string(s.columns, 'completion')}\n\n" for s in shots)
         found = _tokenise([_plain(text + _string(columns, "prompt"), of)], of, affixes=True)
         suffix = len(of.affixes[1])
     else:
