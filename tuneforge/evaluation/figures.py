@@ -32,6 +32,13 @@ def with_interval(value: float | None, low: float | None, high: float | None, si
     return f"{figure(value, digits, sign)} [{figure(low, digits, sign)},{figure(high, digits, sign)}]"
 
 
+def p_value(p: float) -> str:
+    """`p .41`, `p .012`, `p .0004`, `p below .0001`."""
+    if p < 0.0001:
+        return "p below .0001"
+    return f"p {figure(p, 2 if p >= 0.1 else 1 - math.floor(math.log10(p)))}"
+
+
 def standing(verdict: Mapping[str, Any]) -> str:
     """What the deciding difference itself proves; the verdict may be worse only for a broken budget."""
     decision, row = str(verdict.get("decision", "")), verdict.get("primary") or {}

@@ -85,16 +85,18 @@ def proportion_difference(first: Floats, second: Floats, groups: Sequence[str]) 
 
 
 def _effective(residuals: Floats, groups: Sequence[str]) -> float:
-    """How many independent rows tell as much about the mean as these grouped ones (at most n)."""
+    """How many independent rows tell as much about the mean as these grouped ones (from 1 to n)."""
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     count, n = int(index.max()) + 1, len(residuals)
     alone = float((residuals**2).sum())
     if count == n:
         return float(n)
-    if alone == 0.0:
+    if alone == 0.0 or count == 1:
         return float(count)
-    together = float((np.bincount(index, residuals) ** 2).sum())
-    return float(min(max(n * alone / together if together else n, 1.0), n))
+    together = float((np.bincount(index, residuals) ** 2).sum()) * count / (count - 1)
+    # Few groups estimate their variance badly: Korn and Graubard 1998 take the quantile of t in place of z.
+    found = n * alone / together * (Z / student(count - 1)) ** 2 if together else n
+    return float(min(max(found, 1.0), n))
 
 
 def bootstrap(
@@ -159,12 +161,19 @@ class _Groups:
         return self.rows(rng.integers(0, len(self.sizes), len(self.sizes)))
 
 
+def student(degrees: float) -> float:
+    """The 97.5 % quantile of Student's t, for one degree of freedom or more."""
+    if degrees <= len(T_975):
+        return float(np.interp(degrees, range(1, len(T_975) + 1), T_975))
+    # Cornish-Fisher expansion: within 0.0004.
+    second = (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
+    third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / (384 * degrees**3)
+    return Z + (Z**3 + Z) / (4 * degrees) + second + third
+
+
 def _expanded_tail(n: int) -> float:
     """The tail probability that makes a percentile interval as wide as Student's t with n - 1 degrees."""
-    degrees = n - 1
-    # Cornish-Fisher expansion of the 97.5 % quantile of t: within 0.001 from nine degrees on.
-    t = Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
-    return 0.5 * math.erfc(math.sqrt(n / degrees) * t / math.sqrt(2))
+    return 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(n - 1) / math.sqrt(2))
 
 
 def _jackknife(difference: Callable[[NDArray[np.intp] | slice], float], grouped: _Groups, value: float) -> Interval:
@@ -174,5 +183,5 @@ def _jackknife(difference: Callable[[NDArray[np.intp] | slice], float], grouped:
         return Interval(value, math.nan, math.nan)
     everyone = np.arange(count)
     left = np.array([difference(grouped.rows(np.delete(everyone, g))) for g in everyone])
-    half = T_975[count - 2] * math.sqrt((count - 1) / count * float(((left - left.mean()) ** 2).sum()))
+    half = student(count - 1) * math.sqrt((count - 1) / count * float(((left - left.mean()) ** 2).sum()))
     return Interval(value, value - half, value + half)

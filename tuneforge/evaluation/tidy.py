@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tuneforge.components import Evaluator
 from tuneforge.evaluation.measure import PROMPTED, Cell, Measured, Place
+from tuneforge.evaluation.significance import detectable, holm, sign_flip, swap
 from tuneforge.evaluation.statistics import Aggregate, Floats, Interval, bootstrap, proportion, proportion_difference
 from tuneforge.rows import Metric
 
@@ -40,14 +41,18 @@ def rows(
     Each variant has a row with `versus` empty. `pairs` names the differences (`model` minus `versus`, paired by
     row): without them tuned against every other variant, the best prompt first. Where several target sets share an
     evaluator, further rows with set `*` pool them.
+
+    A difference has `p`, the permutation p-value; `p_adjusted` after Holm over the family of all differences between
+    the same two variants on target test sets, whatever the evaluator, metric and set; and `detectable`, the difference
+    that these rows find with 80 % power. All three are null elsewhere.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     pairs = _pairs(measured) if pairs is None else pairs
     for table in _tables(measured):
         evaluator = measured.evaluators[table.place.evaluator]
         for metric in evaluator.metrics:
             shown = _in_own_unit(table, measured) if metric.own_unit else table
-            for model, versus, interval in _intervals(shown, evaluator, metric, run.seed, pairs):
+            for model, versus, interval, p in _intervals(shown, evaluator, metric, run.seed, pairs):
                 found.append(
                     {
                         "model": model,
@@ -63,11 +68,26 @@ def rows(
                         "value": _finite(interval.value),
                         "low": _finite(interval.low),
                         "high": _finite(interval.high),
+                        "p": _finite(p),
+                        "p_adjusted": None,
+                        "detectable": _finite(detectable(interval)) if versus else None,
                         "n": int(_told(shown.cells[model], metric).sum()),
                         "higher_is_better": metric.higher_is_better,
                     }
                 )
+    _adjust(found)
     return found
+
+
+def _adjust(found: Sequence[dict[str, Any]]) -> None:
+    """Sets `p_adjusted`, family by family."""
+    families: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in found:
+        if row["p"] is not None and (row["split"], row["role"]) == ("test", "target"):
+            families.setdefault((row["model"], row["versus"]), []).append(row)
+    for family in families.values():
+        for row, adjusted in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_adjusted"] = adjusted
 
 
 def _pairs(measured: Measured) -> list[tuple[str, str]]:
@@ -110,24 +130,32 @@ def _joined(cells: list[tuple[str, Cell]]) -> Cell:
 
 def _intervals(
     table: Table, evaluator: Evaluator, metric: Metric, seed: int, pairs: Sequence[tuple[str, str]]
-) -> Iterator[tuple[str, str, Interval]]:
+) -> Iterator[tuple[str, str, Interval, float]]:
+    """(model, versus, interval, p-value): each variant by itself, then the differences."""
     share = _is_share(evaluator, metric, table)
     of = _aggregate(evaluator, metric)
     for model, cell in table.cells.items():
         if share:
-            yield model, "", proportion(*_chosen(_told(cell, metric), cell.groups, cell.stats[metric.name]))
+            told = _told(cell, metric)
+            yield model, "", proportion(*_chosen(told, cell.groups, cell.stats[metric.name])), math.nan
         else:
-            yield model, "", bootstrap(cell.stats, of, cell.groups, seed)
+            yield model, "", bootstrap(cell.stats, of, cell.groups, seed), math.nan
     for model, versus in pairs:
         if model not in table.cells or versus not in table.cells:
             continue
         one, other = table.cells[model], table.cells[versus]
+        mean = share or type(evaluator).aggregate is Evaluator.aggregate
+        sides = [c.stats[metric.name] for c in (one, other)] if mean else []
+        *sides, groups = _chosen(_told(one, metric) & _told(other, metric), one.groups, *sides)
         if share:
-            both, sides = _told(one, metric) & _told(other, metric), [c.stats[metric.name] for c in (one, other)]
-            found = proportion_difference(*_chosen(both, one.groups, *sides))
+            found = proportion_difference(sides[0], sides[1], groups)
         else:
             found = bootstrap(one.stats, of, one.groups, seed, other.stats)
-        yield model, versus, found
+        if mean:
+            p = sign_flip(sides[0] - sides[1], groups, seed)
+        else:
+            p = swap(one.stats, other.stats, of, one.groups, seed)
+        yield model, versus, found, p
 
 
 def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.evaluation.figures import beaten, figure, rows_rounded, with_interval
+from tuneforge.evaluation.figures import beaten, digits_for, figure, p_value, rows_rounded, with_interval
 from tuneforge.evaluation.tidy import POOLED, rows
 from tuneforge.files import write_json
 
@@ -204,12 +204,31 @@ def _hints(budgets: Sequence[Judged]) -> list[str]:
 
 
 def _primary_hint(run: Run, row: MetricRow) -> list[str]:
-    gain, low, high = _gain(row)
-    if gain is None or low is None or high is None or gain == 0 or low > run.gate.min_gain or high < 0:
+    """How likely the deciding difference is by chance; where it is not settled, what would settle it."""
+    return [*_chance(row), *_unsettled(run, row)]
+
+
+def _chance(row: MetricRow) -> list[str]:
+    """`exact_match against base: p .0004 by permutation, p .002 with all target differences together (Holm)`."""
+    if row.get("p") is None:
         return []
+    together = f", {p_value(row['p_adjusted'])} with all target differences together (Holm)"
+    return [f"{row['metric']} against {row['versus']}: {p_value(row['p'])} by permutation{together}"]
+
+
+def _unsettled(run: Run, row: MetricRow) -> list[str]:
+    gain, low, high = _gain(row)
+    if gain is None or low is None or high is None or low > run.gate.min_gain or high < 0:
+        return []
+    words = []
+    if row.get("detectable"):
+        able = figure(row["detectable"], digits_for(0, row["detectable"]))
+        words.append(f"{row['n']:,} target rows can show differences of {able} (80 % power)")
     bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0
-    needed = _needed(gain, low, high, bound, row["n"])
-    return [f"{rows_rounded(needed)} target rows would settle {figure(row['value'], sign=True)}"] if needed else []
+    needed = _needed(gain, low, high, bound, row["n"]) if gain else None
+    if needed:
+        words.append(f"{rows_rounded(needed)} target rows would settle {figure(row['value'], sign=True)}")
+    return words
 
 
 def _needed(value: float, low: float, high: float, bound: float, n: int) -> float | None:

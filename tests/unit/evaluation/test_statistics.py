@@ -87,10 +87,14 @@ def test_copies_in_one_group_do_not_narrow_an_interval() -> None:
     lone = ours.bootstrap({"x": x}, mean, alone(40), 0)
     assert ours.bootstrap({"x": copied}, mean, groups, 0) == pytest.approx(lone, abs=0.04)
     right = (x > 0).astype(float)
-    assert ours.proportion(np.repeat(right, 10), groups) == pytest.approx(ours.proportion(right, alone(40)))
+    # 40 groups estimate their variance: n / (n - 1), and the quantile of t (2.0227) in place of z (1.9600).
+    wider = math.sqrt(40 / 39) * scipy_stats.t.ppf(0.975, 39) / scipy_stats.norm.ppf(0.975)
+    once, copies = ours.proportion(right, alone(40)), ours.proportion(np.repeat(right, 10), groups)
+    assert copies.high - copies.low == pytest.approx((once.high - once.low) * wider, rel=0.01)
     first, second = right, np.roll(right, 1)
     copies = ours.proportion_difference(np.repeat(first, 10), np.repeat(second, 10), groups)
-    assert copies == pytest.approx(ours.proportion_difference(first, second, alone(40)))
+    once = ours.proportion_difference(first, second, alone(40))
+    assert copies.high - copies.low == pytest.approx((once.high - once.low) * wider, rel=0.02)
 
 
 def test_few_rows_get_students_t() -> None:
@@ -112,3 +116,22 @@ def test_ties_count_half() -> None:
     found = ours.proportion_difference(halves, np.zeros(30), alone(30))
     assert found.value == 0.5
     assert found.low > 0
+
+
+def test_students_quantiles_equal_scipys() -> None:
+    found = [ours.student(degrees) for degrees in (1, 2, 9, 10, 19, 300)]
+    assert found == pytest.approx(scipy_stats.t.ppf(0.975, [1, 2, 9, 10, 19, 300]), abs=4e-4)
+    assert ours.student(4) < ours.student(3.5) < ours.student(3)
+
+
+@pytest.mark.parametrize(("groups", "within"), [(12, 0.5), (20, 0.1), (60, 0.5)])
+def test_shares_of_grouped_rows_are_covered(groups: int, within: float) -> None:
+    rng, inside = np.random.default_rng(1), []
+    for _ in range(600):
+        share = rng.uniform(0.2, 0.8)
+        # Beta-binomial rows: `within` is the correlation of two rows of one group.
+        own = rng.beta(share * (1 / within - 1), (1 - share) * (1 / within - 1), groups)
+        names = np.repeat(np.arange(groups), rng.integers(1, 10, groups))
+        found = ours.proportion((rng.random(len(names)) < own[names]).astype(float), [str(i) for i in names])
+        inside.append(found.low <= share <= found.high)
+    assert 0.93 <= np.mean(inside) <= 0.975

@@ -15,6 +15,7 @@ from tuneforge.evaluation.figures import figure, rows_rounded, standing, with_in
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import default_evaluators, measure
 from tuneforge.evaluation.samples import write_samples
+from tuneforge.evaluation.significance import holm
 from tuneforge.evaluation.verdict import decide, rows, write_metrics
 from tuneforge.evaluator.exact_match import ExactMatch
 from tuneforge.evaluator.perplexity import Perplexity
@@ -77,6 +78,15 @@ def test_the_reason_reads_like_a_sentence() -> None:
     assert [b.state for b in found.budgets] == ["not settled", "kept"]
     # The interval reaches .03 below; it has to reach .02 below: (.03/.02)² times 300 rows.
     assert found.hints == ["680 general rows would settle -.03 on general"]
+    unsure = line(0.03, -0.02, 0.08, p=0.31, p_adjusted=0.62, detectable=0.0715)
+    assert decide(subjects.run(), [unsure]).hints == [
+        "exact_match against base: p .31 by permutation, p .62 with all target differences together (Holm)",
+        "300 target rows can show differences of .07 (80 % power)",
+        "840 target rows would settle +.03",
+    ]
+    settled = decide(subjects.run(), [GAIN | {"p": 0.00001, "p_adjusted": 0.00012, "detectable": 0.07}])
+    corrected = "p .00012 with all target differences together (Holm)"
+    assert settled.hints == [f"exact_match against prompted: p below .0001 by permutation, {corrected}"]
     broken = decide(subjects.run(), [GAIN, line(-0.3, -0.35, -0.25, "general")])
     assert broken.reason.endswith("general budget -.05 broken on general: exact_match -.30 [-.35,-.25]")
     assert "no target test set" in decide(subjects.run(), []).reason
@@ -166,6 +176,12 @@ def test_a_taught_model_is_better_and_everything_is_written(base: HFLM, tmp_path
     assert len(places) == len(lines)
     assert ("rest", "exact_match", "exact_match", "tuned", "base") in places
     assert not any(r["set"] == "rest" and "prompted" in (r["model"], r["versus"]) for r in lines)
+    assert all((r["p"] is None, r["detectable"] is None) == (not r["versus"],) * 2 for r in lines)
+    for versus in ("prompted", "base"):
+        of = [r for r in lines if r["versus"] == versus]
+        family = [r for r in of if r["role"] == "target"]
+        assert [r["p_adjusted"] for r in family] == holm([r["p"] for r in family])
+        assert all(r["p_adjusted"] is None for r in of if r["role"] != "target")
     protocols = {r["protocol"] for r in lines if (r["set"], r["evaluator"]) == ("one", "exact_match")}
     assert len(protocols) == 1
 
