@@ -23,13 +23,13 @@ BLOCK = 2**22
 
 
 def sign_flip(differences: Floats, groups: Sequence[str], seed: int) -> float:
-    """p-value of the mean of paired differences (n,). NaN where one is not finite.
+    """p-value of the mean of paired differences (n,). NaN where one is not finite, or there is none.
 
     Where all differences are equally large, as those of 0/1 outcomes are, it is exact: McNemar's binomial test of
     the rows that differ. Else the signs of the groups' sums are flipped: in every way where there are few, else in
     FLIPS random ways, the observed one included (Phipson and Smyth 2010).
     """
-    if not np.isfinite(differences).all():
+    if not len(differences) or not np.isfinite(differences).all():
         return math.nan
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.bincount(index, differences)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,11 +152,8 @@ def _intervals(
             found = proportion_difference(sides[0], sides[1], groups)
         else:
             found = bootstrap(one.stats, of, one.groups, seed, other.stats)
-        if mean:
-            p = sign_flip(sides[0] - sides[1], groups, seed)
-        else:
-            p = swap(one.stats, other.stats, of, one.groups, seed)
-        yield model, versus, found, p
+        swapped = partial(swap, one.stats, other.stats, of, one.groups, seed)
+        yield model, versus, found, sign_flip(sides[0] - sides[1], groups, seed) if mean else swapped()
 
 
 def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:

@@ -64,6 +64,7 @@ def test_what_proves_nothing_and_what_is_no_number() -> None:
     assert ours.sign_flip(np.zeros(40), alone(40), 0) == 1.0
     assert ours.swap({"x": np.ones(30)}, {"x": np.ones(30)}, mean, alone(30), 0) == 1.0
     assert math.isnan(ours.sign_flip(np.array([1.0, math.nan]), alone(2), 0))
+    assert math.isnan(ours.sign_flip(np.zeros(0), [], 0))
     assert math.isnan(ours.swap({"x": np.array([math.nan])}, {"x": np.ones(1)}, mean, ["a"], 0))
 
 
