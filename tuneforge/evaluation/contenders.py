@@ -26,7 +26,7 @@ FRESH = ("sequence_classification", "token_classification", "reward")
 def under_test(variant: str, loaded: Loaded, context: Context) -> LM:
     """The model as its head is asked."""
     if context.run.strategy.head == "causal_lm":
-        return HFLM(variant, loaded.model, loaded.tokenizer)
+        return HFLM(variant, loaded.model, loaded.tokenizer, cache=context.cache)
     return HeadLM(variant, loaded, context)
 
 
@@ -41,7 +41,7 @@ def contenders(
     """Name → who is measured before training, and the one among them that the tuned model has to beat."""
     head = run.strategy.head
     if head == "causal_lm":
-        base = HFLM("base", loaded.model, loaded.tokenizer)
+        base = HFLM("base", loaded.model, loaded.tokenizer, cache=context.cache)
         choice = choose_prompt(run, base, evaluators, held_out, train, context)
         return {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {}), choice
     check_metric(run, evaluators)

@@ -1,10 +1,10 @@
-"""Decoding of a batch with a key-value cache; rows that have ended leave the batch."""
+"""Decoding of a batch with a key-value cache; rows that have ended leave the batch, several at a time."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.errors import ConfigError
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 TAIL = 8
 """How many last tokens are decoded to look for the text that ends an answer."""
-
+SPARSE = 0.875
+"""Share of a batch's rows: when no more go on, the others leave it. Each time, what is cached is copied."""
 
 Choose = Callable[["Tensor", Sequence[int]], "Tensor"]
 """Logits (alive, vocabulary) of the next token, and the number of each alive continuation → ids (alive,)."""
@@ -28,6 +29,17 @@ def forward_options(model: PreTrainedModel, **options: Any) -> dict[str, Any]:
     return {k: v for k, v in options.items() if k in known}
 
 
+class Decoded(NamedTuple):
+    """What a greedy model said."""
+
+    ids: list[int]
+    """Without the id that ended it."""
+    finish: str
+    """`stop` or `length`."""
+    log_prob: float
+    """Nats: float64 sum of the float32 log-softmax of the generated tokens and of the one that ended them."""
+
+
 def greedy(
     model: PreTrainedModel,
     prompts: Sequence[Sequence[int]],
@@ -36,9 +48,18 @@ def greedy(
     pad: int,
     stop_text: str = "",
     decode: Callable[[Sequence[int]], str] = str,
-) -> list[tuple[list[int], str]]:
+) -> list[Decoded]:
     """As `continued`, with the likeliest token each time: equal to `model.generate` row by row."""
-    return continued(model, prompts, limits, stop, pad, lambda logits, _: logits.argmax(-1), 1, stop_text, decode)
+    sums = [0.0] * len(prompts)
+
+    def choose(logits: Tensor, alive: Sequence[int]) -> Tensor:
+        largest, tokens = logits.float().max(-1)
+        for row, nats in zip(alive, (largest - logits.float().logsumexp(-1)).tolist(), strict=True):
+            sums[row] += nats
+        return tokens
+
+    found = continued(model, prompts, limits, stop, pad, choose, 1, stop_text, decode)
+    return [Decoded(*one, nats) for one, nats in zip(found, sums, strict=True)]
 
 
 def continued(
@@ -60,6 +81,8 @@ def continued(
     """
     import torch
 
+    from tuneforge.evaluation.growing import grow
+
     if not forward_options(model, past_key_values=None):
         raise ConfigError(f"generation needs a key-value cache, which {type(model).__name__} does not have")
     answers: list[list[int]] = [[] for _ in range(len(prompts) * copies)]
@@ -77,25 +100,32 @@ def continued(
 
     ids, mask = _left_pad(prompts, pad, model.device)
     position = (mask.cumsum(-1) - 1).clamp(min=0)
-    alive, cache = list(range(len(answers))), None
+    named = forward_options(model, position_ids=None, logits_to_keep=1)
+    rows, live, cache = list(range(len(answers))), list(range(len(answers))), None  # slot → row, slots that go on
     while True:
-        options = forward_options(model, position_ids=position, logits_to_keep=1)
-        out = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
+        if "position_ids" in named:
+            named["position_ids"] = position
+        out = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **named)
         first, cache, logits = cache is None, out.past_key_values, out.logits[:, -1]
         if first and copies > 1:
             cache.batch_repeat_interleave(copies)
             logits, mask, position = (x.repeat_interleave(copies, dim=0) for x in (logits, mask, position))
-        token = choose(logits, alive)
-        kept = [slot for slot, (row, t) in enumerate(zip(alive, token.tolist(), strict=True)) if goes_on(row, t)]
-        if not kept:
+        if first:
+            grow(cache)
+        at = torch.tensor(live, device=mask.device)
+        chosen = choose(logits if len(live) == len(rows) else logits[at], [rows[slot] for slot in live])
+        token = chosen.new_full((len(rows),), pad).index_copy(0, at, chosen)
+        live = [slot for slot, t in zip(live, chosen.tolist(), strict=True) if goes_on(rows[slot], t)]
+        if not live:
             return list(zip(answers, finish, strict=True))
-        position = position[:, -1:] + 1
-        if len(kept) < len(alive):
-            alive = [alive[slot] for slot in kept]
-            index = torch.tensor(kept, device=mask.device)
+        if len(live) <= SPARSE * len(rows):
+            index = torch.tensor(live, device=mask.device)
             cache.batch_select_indices(index)
             mask, position, token = mask[index], position[index], token[index]
-        ids, mask = token[:, None], torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
+            rows, live = [rows[slot] for slot in live], list(range(len(live)))
+        # A row that has ended and is still there takes no further position: there may be none.
+        going = mask.new_zeros(len(rows), 1).index_fill(0, torch.tensor(live, device=mask.device), 1)
+        ids, mask, position = token[:, None], torch.cat([mask, going], dim=1), position[:, -1:] + going
 
 
 def _left_pad(prompts: Sequence[Sequence[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,23 +1,23 @@
-"""A causal language model under evaluation: greedy answers and log-probabilities, batched and cached."""
+"""A causal language model under evaluation: greedy answers and log-probabilities, batched, each computed once."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneforge.conversation import answer_text, split
-from tuneforge.errors import ConfigError
-from tuneforge.evaluation.decoding import greedy
+from tuneforge.evaluation.causal import Ask, Causal
 from tuneforge.evaluation.prompt import PLAIN, Prompt
 from tuneforge.evaluation.trouble import Trouble
-from tuneforge.evaluation.windows import Window, sum_log_probs, windows
+from tuneforge.evaluation.unable import Unable
+from tuneforge.evaluation.windows import Window, windows
 from tuneforge.rows import Answer, Row, content_hash
 from tuneforge.training.text.encode import positions_before
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-BATCH_ROWS = 64
-LOGITS = 2**28
-"""Logits in memory at once (1 GiB of float32)."""
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
 PLAIN_STOP = "\n\n"
 """What ends an answer of a k-shot prompt in plain text: the blank line between its blocks."""
@@ -56,14 +53,19 @@ class Scored(NamedTuple):
     size: int
 
 
-class HFLM:
+class HFLM(Unable):
     """Implements `components.LM` for a transformers model with a causal head.
 
     `asking` says what stands around each question. A prompt that leaves no room for an answer loses shots, first
     ones first, and where even the plain prompt does not fit the answer is empty with `error` set and finish
     `length`: counted in `trouble`, never dropped. Generation is greedy, without any penalty, whatever the
     model's generation_config says; the special tokens of an answer are not part of its text.
+
+    With `cache`, a directory, answers and log-probabilities are kept there batch by batch, by model, tokens and
+    decoding, so that no later evaluation computes them again. A model whose weights have changed is asked anew.
     """
+
+    head = "a causal_lm"
 
     def __init__(
         self,
@@ -72,34 +74,37 @@ class HFLM:
         tokenizer: Tokenizer,
         asking: Prompt = PLAIN,
         batch_tokens: int = 65536,
+        cache: Path | None = None,
     ) -> None:
-        self.variant = variant
+        super().__init__(variant)
         self.model = model
         self.tokenizer = tokenizer
         self.asking = asking
-        self.batch_tokens = batch_tokens
+        self.causal = Causal(model, tokenizer, batch_tokens, cache)
         self.context = context_length(model)
         self.trouble = Trouble()
+        self._identity = ""
         self._answers: dict[tuple[str, int], Answer] = {}
         self._log_probs: dict[tuple[str, str], tuple[float, float, float]] = {}
 
     def asked(self, variant: str, asking: Prompt) -> HFLM:
-        """The same model asked in another way."""
-        return HFLM(variant, self.model, self.tokenizer, asking, self.batch_tokens)
+        """The same model asked in another way; what it says either way is computed once."""
+        other = HFLM(variant, self.model, self.tokenizer, asking)
+        other.causal = self.causal
+        return other
 
     # ---------------------------------------------------------------- the protocol
 
     def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
         """Greedy answers in the order of the rows, at most `max_tokens` tokens, cached per row."""
+        self._renew()
         keys = [(row_key(row), max_tokens) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._answers}
         if missing:
-            prompts = {key: self.prompt(row, max_tokens) for key, row in missing.items()}
-            with self._evaluating():
-                for batch in self._batches(prompts, max_tokens):
-                    ids = [prompts[key] for key in batch]
-                    self._answers.update(zip(batch, self._generate(ids, max_tokens), strict=True))
-            self.trouble.no_room.update(k[0] for k in missing if self._answers[k].error and prompts[k])
+            prompts = [self.prompt(row, max_tokens) for row in missing.values()]
+            self._answers.update(zip(missing, self._generate(prompts, max_tokens), strict=True))
+            for key in missing:
+                self.trouble.count(key[0], self._answers[key], max_tokens)
         return [self._answers[key] for key in keys]
 
     def log_probs(self, rows: Sequence[Row], column: str) -> NDArray[np.float64]:
@@ -109,28 +114,20 @@ class HFLM:
         tokenizer compare by byte. `text` is scored whole: its first token after BOS (else EOS), and at
         log(vocabulary) where the tokenizer has neither.
         """
+        self._renew()
         keys = [(row_key(row), column) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._log_probs}
         if missing:
-            with self._evaluating():
-                self._log_probs.update(zip(missing, self._measure(list(missing.values()), column), strict=True))
+            self._log_probs.update(zip(missing, self._measure(list(missing.values()), column), strict=True))
         return np.array([self._log_probs[key] for key in keys], dtype=np.float64).reshape(-1, 3)
 
-    def predict(self, rows: Sequence[Row]) -> NDArray[np.float64]:
-        """A causal head gives no class probabilities."""
-        raise ConfigError(f"{self.variant}: predict needs a classification head; this model has a causal_lm head")
-
-    def tag(self, rows: Sequence[Row]) -> list[list[str]]:
-        """A causal head gives no tags."""
-        raise ConfigError(f"{self.variant}: tag needs a token classification head; this model has a causal_lm head")
-
-    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """A causal head gives no embeddings."""
-        raise ConfigError(f"{self.variant}: embed needs an embedding head; this model has a causal_lm head")
-
-    def reward(self, rows: Sequence[Row], column: str) -> NDArray[np.float64]:
-        """A causal head gives no rewards."""
-        raise ConfigError(f"{self.variant}: reward needs a reward head; this model has a causal_lm head")
+    def _renew(self) -> None:
+        """Forget what the model said if it has been trained on since."""
+        identity = self.causal.memory.identity
+        if identity != self._identity:
+            self._answers.clear()
+            self._log_probs.clear()
+        self._identity = identity
 
     # ---------------------------------------------------------------- prompts
 
@@ -172,12 +169,10 @@ class HFLM:
 
     # ---------------------------------------------------------------- generation
 
-    @cached_property
+    @property
     def stop(self) -> set[int]:
         """Token ids that end an answer."""
-        from tuneforge.training.text.render import stop_ids
-
-        return set(stop_ids(self.tokenizer, self.model))
+        return self.causal.stop
 
     @cached_property
     def stop_text(self) -> str:
@@ -186,48 +181,22 @@ class HFLM:
         plain_prompt = shots and not getattr(self.tokenizer, "chat_template", None)
         return PLAIN_STOP if plain_prompt and not any(PLAIN_STOP in answer_text(s.columns) for s in shots) else ""
 
-    def _batches(
-        self, prompts: Mapping[tuple[str, int], Sequence[int]], max_tokens: int
-    ) -> Iterator[list[tuple[str, int]]]:
-        """Keys of similar prompt length, longest first, as many as fit the token budget."""
-        batch: list[tuple[str, int]] = []
-        for key in sorted(prompts, key=lambda k: -len(prompts[k])):
-            limit = max(self.batch_tokens // (len(prompts[batch[0]]) + max_tokens), 1) if batch else 1
-            if batch and len(batch) >= min(limit, self._rows):
-                yield batch
-                batch = []
-            batch.append(key)
-        if batch:
-            yield batch
-
-    @property
-    def _rows(self) -> int:
-        return BATCH_ROWS if self.model.device.type == "cpu" else 4 * BATCH_ROWS
-
-    def _generate(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
+    def _generate(self, prompts: Sequence[list[int]], max_tokens: int) -> list[Answer]:
         """One answer per prompt; an empty one with an error where the prompt is none or fills the whole context."""
         room = [min(max_tokens, self.context - len(p)) if self.context else max_tokens for p in prompts]
-        asked = [i for i, tokens in enumerate(room) if tokens > 0 and prompts[i]]
         refusal = "the prompt cannot be rendered", f"the prompt does not fit the context of {self.context} tokens"
         answers = [Answer("", refusal[bool(p)], "length", len(p)) for p in prompts]
-        if asked:
-            ids, limits = [prompts[i] for i in asked], [room[i] for i in asked]
-            decoded = greedy(self.model, ids, limits, self.stop, self._pad, self.stop_text, self._decode)
-            for i, (tokens, finish) in zip(asked, decoded, strict=True):
-                answers[i] = Answer(self._text(tokens), "", finish, len(prompts[i]), len(tokens))
+        asks = {i: Ask(prompts[i], tokens) for i, tokens in enumerate(room) if tokens > 0 and prompts[i]}
+        found = self.causal.answers(list(asks.values()), self.stop_text, self.trouble)
+        for (i, ask), one in zip(asks.items(), found, strict=True):
+            text = self._text(one.ids)
+            answers[i] = Answer(text, "", one.finish, len(ask.ids), len(one.ids), log_prob=one.log_prob)
         return answers
 
     def _text(self, ids: Sequence[int]) -> str:
         """The answer's text, up to the text that ends it."""
-        text = self._decode(ids)
+        text = self.causal.decode(ids)
         return text.split(self.stop_text)[0] if self.stop_text else text
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    @property
-    def _pad(self) -> int:
-        return int(self.tokenizer.pad_token_id or 0)
 
     # ---------------------------------------------------------------- log-probabilities
 
@@ -238,10 +207,11 @@ class HFLM:
         for i, (row, one) in enumerate(zip(rows, scored, strict=True)):
             if self.context and len(one.ids) > self.context:
                 self.trouble.windowed.add(row_key(row))
-            parts.extend(windows(i, one.ids, one.start, self.context))
-        budget = max(min(self.batch_tokens, LOGITS // self._vocabulary), 1)
-        sums = sum_log_probs(self.model, parts, len(rows), budget)
-        return [(nats + one.unseen, one.tokens, one.size) for nats, one in zip(sums, scored, strict=True)]
+            parts += [p for p in windows(i, one.ids, one.start, self.context) if p.score < len(p.ids)]
+        sums = [one.unseen for one in scored]
+        for part, nats in zip(parts, self.causal.log_probs(parts, self.trouble), strict=True):
+            sums[part.sequence] += nats
+        return [(nats, one.tokens, one.size) for nats, one in zip(sums, scored, strict=True)]
 
     def _texts(self, rows: Sequence[Row]) -> list[Scored]:
         """The `text` column of each row after BOS or EOS."""
@@ -257,7 +227,7 @@ class HFLM:
             ids = text.ids[1:] if text.ids[:1] == [begin] else text.ids
             ids = ids[:-1] if ids[-1:] == [end] else ids
             # Without BOS and EOS the first token is charged as one of the whole vocabulary.
-            unseen = 0.0 if first or not ids else -math.log(self._vocabulary)
+            unseen = 0.0 if first or not ids else -math.log(self.causal.vocabulary)
             size = len(row.columns["text"].encode("utf-8", "surrogatepass"))
             found.append(Scored([*first, *ids], 1, unseen, len(ids), size))
         return found
@@ -285,21 +255,3 @@ class HFLM:
     def _unrendered(self, row: Row, reason: Exception) -> Scored:
         self.trouble.unrendered[row_key(row)] = str(reason)
         return Scored([0], 1, 0.0, 0, 0)
-
-    @property
-    def _vocabulary(self) -> int:
-        return int(self.model.config.get_text_config().vocab_size)
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """No gradients, evaluation mode; every module's own mode is restored."""
-        import torch
-
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module, mode in modes:
-                module.training = mode

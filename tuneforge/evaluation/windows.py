@@ -38,23 +38,26 @@ def windows(sequence: int, ids: Sequence[int], start: int, context: int | None) 
         done = end
 
 
-def sum_log_probs(model: PreTrainedModel, parts: Sequence[Window], count: int, batch_tokens: int) -> list[float]:
-    """Summed log-probability (nats, added up in float64) of the scored tokens of each of `count` sequences."""
-    sums = [0.0] * count
-    for batch in _batches(parts, batch_tokens):
-        for part, value in zip(batch, _forward(model, batch), strict=True):
-            sums[part.sequence] += value
-    return sums
+def log_probs(
+    model: PreTrainedModel, parts: Sequence[Window], batch_tokens: int
+) -> Iterator[tuple[list[int], list[float]]]:
+    """Batch by batch which of the parts were scored, and their log-probability (nats, added up in float64).
+
+    Longest first, and cut into batches from the front: what is left when it is stopped and run again on the rest is
+    batched as it would have been.
+    """
+    for places in _batches(parts, batch_tokens):
+        yield places, _forward(model, [parts[i] for i in places])
 
 
-def _batches(parts: Sequence[Window], batch_tokens: int) -> Iterator[list[Window]]:
+def _batches(parts: Sequence[Window], batch_tokens: int) -> Iterator[list[int]]:
     """Windows of similar length, longest first, at most `batch_tokens` with their padding."""
-    batch: list[Window] = []
-    for part in sorted((p for p in parts if p.score < len(p.ids)), key=lambda p: -len(p.ids)):
-        if (batch and (len(batch) + 1) * len(batch[0].ids) > batch_tokens) or len(batch) == ROWS:
+    batch: list[int] = []
+    for i in sorted(range(len(parts)), key=lambda i: -len(parts[i].ids)):
+        if (batch and (len(batch) + 1) * len(parts[batch[0]].ids) > batch_tokens) or len(batch) == ROWS:
             yield batch
             batch = []
-        batch.append(part)
+        batch.append(i)
     if batch:
         yield batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from tests.unit.evaluation import subjects
 from tuneforge.errors import ConfigError
+from tuneforge.evaluation.decoding import greedy
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.prompt import Prompt
 from tuneforge.evaluation.windows import windows
@@ -43,12 +45,43 @@ def test_greedy_answers_equal_transformers_row_by_row(make: object) -> None:
     assert {finish for _, finish in expected} == {"stop", "length"}
 
 
-def test_answers_are_cached_per_row_and_length() -> None:
+def test_rows_that_end_among_longer_ones_take_no_position_beyond_the_context() -> None:
+    model = subjects.gpt2()  # its positions are a table of 256
+    prompts = [[7] * 250, *([[3, n] for n in range(20)])]
+    limits = [3, *([30] * 20)]
+    with torch.no_grad():
+        together = greedy(model, prompts, limits, set(), 0)
+        alone = [greedy(model, [p], [n], set(), 0)[0] for p, n in zip(prompts, limits, strict=True)]
+    assert [one.ids for one in together] == [one.ids for one in alone]
+
+
+def test_answers_carry_the_log_probability_of_what_was_generated() -> None:
     lm = HFLM("base", subjects.llama(), subjects.tokenizer())
-    rows = subjects.questions(3)
-    first = lm.generate(rows, 4)
-    lm.model = None  # type: ignore[assignment]
-    assert lm.generate(list(reversed(rows)), 4) == list(reversed(first))
+    rows = subjects.questions(40)
+    subjects.taught(lm.model, lm.tokenizer, rows, steps=4)
+    answers = lm.generate(rows, 8)
+    assert {a.finish for a in answers} == {"stop", "length"}
+    exact = copy.deepcopy(lm.model).double()
+    for row, answer in zip(rows, answers, strict=True):
+        ids = lm.prompt(row, 8)
+        nats = 0.0
+        for _ in range(answer.tokens + (answer.finish == "stop")):
+            with torch.no_grad():
+                likely = exact(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+            nats += float(likely.max())
+            ids = [*ids, int(likely.argmax())]
+        assert answer.log_prob == pytest.approx(nats, abs=1e-4)
+
+
+def test_answers_that_never_end_are_counted_once() -> None:
+    lm = HFLM("base", subjects.llama(context=64), subjects.tokenizer())
+    rows = [*subjects.questions(9), subjects.row(prompt="a" * 40, completion="b")]
+    answers = lm.generate(rows, 12)
+    lm.generate(rows, 12)
+    reached = sum(a.finish == "length" and a.tokens == 12 for a in answers)
+    assert reached > 0
+    assert f"base: {reached} of 10 answers reached max_tokens=12 without an end" in list(lm.trouble.notes("base"))
+    assert all(a.tokens <= 12 for a in answers)
 
 
 def test_log_probs_are_of_the_answer_without_its_stop_token() -> None:

@@ -117,7 +117,7 @@ def test_temperature_zero_is_greedy_and_draws_nothing() -> None:
     found = sample(model, PROMPTS, 1, Sampling(max_tokens=5, temperature=0), {1}, 0)
     assert torch.equal(state, torch.get_rng_state())
     expected = greedy(model.eval(), PROMPTS, [5] * 4, {1}, 0)
-    assert [one.ids[: len(ids)] for one, (ids, _) in zip(found, expected, strict=True)] == [i for i, _ in expected]
+    assert [one.ids[: len(ids)] for one, (ids, *_) in zip(found, expected, strict=True)] == [e.ids for e in expected]
 
 
 def test_mode_and_gradients_are_left_alone_and_dropout_is_off() -> None:
