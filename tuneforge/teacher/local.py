@@ -93,7 +93,7 @@ def _row(request: Request) -> Row:
 
 def _sampled(lm: HFLM, rows: Sequence[Row], requests: Sequence[Request]) -> list[Answer]:
     """One sampled answer per request, all with one temperature and limit."""
-    from tuneforge.evaluation.lm import BATCH_ROWS
+    from tuneforge.evaluation.causal import BATCH_ROWS
 
     found: list[Answer] = []
     for start in range(0, len(rows), BATCH_ROWS):
