@@ -117,6 +117,7 @@ def _config(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequenc
 
 
 def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Record) -> None:
+    from tuneforge.evaluation.confusion import confusions
     from tuneforge.evaluation.measure import default_evaluators, measure
     from tuneforge.evaluation.samples import write_samples
     from tuneforge.evaluation.tidy import rows
@@ -148,7 +149,8 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     assert measured is not None
     pairs = [(other.name, found[0].name) for other in found[1:]]
     metrics = rows(run, measured, pairs=pairs)
-    write_json(context.folder / "metrics.json", {"schema": 1, "rows": metrics, "variants": measured.variants})
+    written = {"schema": 1, "rows": metrics, "variants": measured.variants}
+    write_json(context.folder / "metrics.json", written | {"confusions": confusions(measured, context)})
     write_samples(context.folder, measured)
     _print(metrics)
 

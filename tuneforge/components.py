@@ -367,6 +367,10 @@ class Evaluator(Component):
 
         return offers(columns, self.record)
 
+    def classes(self, rows: Sequence[Row], context: Context) -> Sequence[str]:
+        """Names of the classes that the statistics `predicted` and `true` count from 0, for a confusion matrix."""
+        return ()
+
     def unsuited(self, rows: Sequence[Row]) -> str:
         """Why it should not be chosen for these rows unless the config names it; empty: it may be."""
         return ""

@@ -204,6 +204,7 @@ def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:
 
 def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContext, book: Record) -> Verdict:
     """The tuned model on the same rows, and the verdict: metrics.json, samples.jsonl."""
+    from tuneforge.evaluation.confusion import confusions
     from tuneforge.evaluation.contenders import under_test
     from tuneforge.evaluation.measure import PROMPTED, measure
     from tuneforge.evaluation.samples import write_samples
@@ -217,7 +218,7 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     variants = {name: dict(facts) for name, facts in measured.variants.items()}
     beaten = PROMPTED if run.strategy.head == "causal_lm" else base.choice.lm.variant
     variants.setdefault(beaten, {}).update(base.choice.facts)
-    write_metrics(context.folder, metrics, verdict, variants)
+    write_metrics(context.folder, metrics, verdict, variants, confusions(measured, context))
     write_samples(context.folder, measured)
     passed = verdict.passes(run.gate.level)
     book.update(gate={"level": run.gate.level, "passed": passed}, verdict=asdict(verdict))

@@ -242,10 +242,15 @@ def _needed(value: float, low: float, high: float, bound: float, n: int) -> floa
 
 
 def write_metrics(
-    folder: Path, rows: Sequence[MetricRow], verdict: Verdict, variants: Mapping[str, Any] | None = None
+    folder: Path,
+    rows: Sequence[MetricRow],
+    verdict: Verdict,
+    variants: Mapping[str, Any] | None = None,
+    confusions: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """metrics.json, replaced in one piece."""
     path = folder / "metrics.json"
     content = {"schema": 1, "verdict": asdict(verdict), "rows": list(rows), "variants": dict(variants or {})}
+    content["confusions"] = list(confusions)
     write_json(path, content)
     return path

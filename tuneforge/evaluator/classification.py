@@ -14,22 +14,31 @@ from tuneforge.rows import Metric, Row, Stats
 if TYPE_CHECKING:
     from numpy import ndarray
 
+    from tuneforge.evaluation.class_counts import Counts
+
 BITS = 48
 """Classes of a row that one statistic holds, as the bits of a whole number that a float keeps exactly."""
 
 
 @dataclass(kw_only=True)
 class Classification(Evaluator):
-    """Accuracy, macro F1 and micro F1 of a classification head, as scikit-learn computes them.
+    """Accuracy, F1, precision and recall of a classification head, as scikit-learn computes them.
 
     One class per row: the likeliest one. Rows whose label is a list: every class whose probability is above
-    `threshold`; accuracy then asks for all of a row's classes and no other. A class that neither stands in the rows
-    nor is predicted has no F1; micro F1 of rows with one class is their accuracy. The recall of each class stands in
-    run.json.
+    `threshold`; accuracy then asks for all of a row's classes and no other. Averages are over the classes that stand in
+    the rows or are predicted; the precision of one that is never predicted is undefined, counts as 0, and is said.
+    Micro F1 of rows with one class is their accuracy. The recall of each class stands in run.json, a confusion matrix
+    and the figures of each class in metrics.json.
     """
 
     name: ClassVar[str] = "classification"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("accuracy"), Metric("macro_f1"), Metric("micro_f1"))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy"),
+        Metric("macro_f1"),
+        Metric("micro_f1"),
+        Metric("macro_precision"),
+        Metric("macro_recall"),
+    )
     record: ClassVar[str] = "label"
 
     threshold: float = 0.5
@@ -53,16 +62,16 @@ class Classification(Evaluator):
             for n in range(len(rows))
         ]
 
+    def classes(self, rows: Sequence[Row], context: Context) -> Sequence[str]:
+        """The classes of the model."""
+        return context.labels
+
     def aggregate(self, stats: Mapping[str, ndarray]) -> Stats:
         """From the counts of right, predicted and true rows of each class."""
-        right, predicted, true = _one_each(stats) if "true" in stats else _several_each(stats)
-        both = predicted + true
-        f1 = 2 * right[both > 0] / both[both > 0]
-        return {
-            "accuracy": float(stats["accuracy"].mean()),
-            "macro_f1": float(f1.mean()) if len(f1) else float("nan"),
-            "micro_f1": float(2 * right.sum() / both.sum()) if both.sum() else float("nan"),
-        }
+        from tuneforge.evaluation.class_counts import Counts
+
+        counts = Counts.of(stats["predicted"], stats["true"]) if "true" in stats else _several_each(stats)
+        return {"accuracy": float(stats["accuracy"].mean()), **counts.averages()}
 
 
 def _say(variant: str, predicted: ndarray, true: ndarray, context: Context) -> None:
@@ -76,30 +85,21 @@ def _say(variant: str, predicted: ndarray, true: ndarray, context: Context) -> N
     }
     best, worst = (end(recalls, key=recalls.__getitem__) for end in (max, min))
     never = sum(not recall for recall in recalls.values())
+    silent = int((true.any(0) & ~predicted.any(0)).sum())
+    undefined = f"; {silent:,} are never predicted: their precision is undefined and counts as 0" if silent else ""
     context.note(
         f"{variant}: recall by class from {recalls[worst]:.2f} ({worst}) to {recalls[best]:.2f} ({best}); {never:,} of"
-        f" {len(recalls):,} classes are never found",
+        f" {len(recalls):,} classes are never found{undefined}",
         **{f"recall.{name}": recall for name, recall in recalls.items()},
     )
 
 
-Counts = tuple["ndarray", "ndarray", "ndarray"]
-
-
-def _one_each(stats: Mapping[str, ndarray]) -> Counts:
-    """Rows per class that are right, predicted and true, where each row has one class."""
-    import numpy as np
-
-    predicted, true = stats["predicted"].astype(np.int64), stats["true"].astype(np.int64)
-    size = int(max(predicted.max(initial=0), true.max(initial=0))) + 1
-    right, guessed, meant = (np.bincount(x, minlength=size) for x in (true[predicted == true], predicted, true))
-    return right, guessed, meant
-
-
 def _several_each(stats: Mapping[str, ndarray]) -> Counts:
-    """The same from bits."""
+    """Rows per class that are right, predicted and true, from bits."""
+    from tuneforge.evaluation.class_counts import Counts
+
     predicted, true = _words(stats, "predicted"), _words(stats, "true")
-    return _rows_per_bit(predicted & true), _rows_per_bit(predicted), _rows_per_bit(true)
+    return Counts(_rows_per_bit(predicted & true), _rows_per_bit(predicted), _rows_per_bit(true))
 
 
 def _matrix(rows: Sequence[Row], labels: Sequence[str]) -> ndarray:

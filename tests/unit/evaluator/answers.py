@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tuneforge.components import Evaluator
-from tuneforge.rows import Answer, Row, content_hash
+from tuneforge.rows import Answer, HeldOut, Row, content_hash
 
 WORDS = [
     *("the", "a", "an", "of", "cat", "dog", "runs", "Running", "ran,", "red.", "blue!", "3,000", "-5", "don't"),
@@ -25,6 +25,7 @@ class Notes:
     """A context that keeps what is said."""
 
     train: Sequence[Row] = ()
+    held_out: Sequence[HeldOut] = ()
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -24,14 +24,18 @@ def whole(evaluator: Evaluator, lm: Any, rows: Any, labels: list[str]) -> Any:
 def test_classes_by_hand() -> None:
     lm = Fixed(predict=np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
     found = whole(Classification(), lm, labelled(["a", "b", "b"]), ["a", "b"])
-    assert found == pytest.approx({"accuracy": 2 / 3, "macro_f1": 2 / 3, "micro_f1": 2 / 3})
+    assert found == pytest.approx(
+        {"accuracy": 2 / 3, "macro_f1": 2 / 3, "micro_f1": 2 / 3, "macro_precision": 3 / 4, "macro_recall": 3 / 4}
+    )
 
 
 def test_several_classes_by_hand() -> None:
     lm = Fixed(predict=np.array([[0.9, 0.6], [0.2, 0.4]]))
     rows = labelled([["a"], []])
     found = whole(Classification(), lm, rows, ["a", "b"])
-    assert found == pytest.approx({"accuracy": 0.5, "macro_f1": 0.5, "micro_f1": 2 / 3})
+    assert found == pytest.approx(
+        {"accuracy": 0.5, "macro_f1": 0.5, "micro_f1": 2 / 3, "macro_precision": 0.5, "macro_recall": 0.5}
+    )
     assert whole(Classification(threshold=0.7), lm, rows, ["a", "b"])["accuracy"] == 1.0
 
 
