@@ -154,9 +154,10 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy,
-    classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following, token_f1, rouge, bleu,
-    chrf, refusal, code_execution, multiple_choice, numeric_answer, label."""
+    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
+    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
+    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
+    length_bias."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
@@ -166,9 +167,11 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.instruction_following import InstructionFollowing
     from tuneforge.evaluator.label import Label
+    from tuneforge.evaluator.length_bias import LengthBias
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.multiple_choice import MultipleChoice
     from tuneforge.evaluator.numeric_answer import NumericAnswer
+    from tuneforge.evaluator.ood import Ood
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
     from tuneforge.evaluator.refusal import Refusal
@@ -181,9 +184,10 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.token_f1 import TokenF1
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
-        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu,
-        Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
+        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
+        TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
+        LengthBias,
     ]  # fmt: skip
 
 

@@ -50,11 +50,11 @@ class Refusal(Evaluator):
 
     def check(self, run: Run) -> Iterable[str]:
         """A value on both sides; a teacher that the config does not have."""
+        from tuneforge.evaluation.behaviour.named import teacher_problems
+
         if both := {one.casefold() for one in self.unsafe} & {one.casefold() for one in self.safe}:
             yield f"unsafe and safe both name {', '.join(sorted(both))}"
-        if self.teacher and self.teacher not in run.teacher:
-            known = ", ".join(run.teacher) or "none is configured"
-            yield f"teacher={self.teacher}: no such teacher ({known}).{nearest(self.teacher, run.teacher)}"
+        yield from teacher_problems(self.teacher, run)
 
     def serves(self, columns: Mapping[str, Any]) -> bool:
         """Any prompt where a field says what to decline; else it needs a reference."""

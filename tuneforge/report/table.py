@@ -39,6 +39,8 @@ def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]
     lines = []
     for key in sorted(by_set, key=lambda k: ROLES.index(k[0]) if k[0] in ROLES else len(ROLES)):
         rows = by_set[key]
+        if all(row["value"] is None for row in rows.values()) and not _means(metrics, key):
+            continue  # about no row of this set: it stands in metrics.json
         change = next((rows[k] for v in (beaten(models), "base") if (k := ("tuned", v)) in rows), None)
         cells = [_cell(rows.get((model, ""))) for model in models]
         cells[0] = cells[0].split(" [")[0]  # the base's interval is in metrics.json; here it would crowd out the others

@@ -14,3 +14,17 @@ def mean(values: Floats) -> float:
     """The mean of an array (n,) without its NaN; NaN where nothing is left."""
     told = values[~np.isnan(values)]
     return float(told.mean()) if len(told) else float("nan")
+
+
+def spearman(one: Floats, other: Floats) -> float:
+    """Spearman's rank correlation of two arrays (n,), without rows where either is NaN.
+
+    NaN for fewer than two rows, and where one side does not vary.
+    """
+    from scipy.stats import rankdata
+
+    told = ~np.isnan(one) & ~np.isnan(other)
+    first, second = one[told], other[told]
+    if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return float("nan")
+    return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
