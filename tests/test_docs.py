@@ -186,6 +186,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run.mkdir(parents=True)
     saved.save(run, compose_config([]))
     (run / "run.json").write_text(json.dumps({"status": "preempted"}), encoding="utf-8")
+    (run / "metrics.json").write_text(json.dumps({"rows": [{"model": "tuned"}]}), encoding="utf-8")
+    (run / "samples.jsonl").touch()
     return tmp_path
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneforge import terminal
+from tuneforge.evaluation.figures import figure, with_interval
 from tuneforge.preparation import mixture as mixing
 from tuneforge.settings import Run
 from tuneforge.terminal import heading, say, seconds, size
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ROWS = 3
 """Rows that `tuneforge check` shows for each warning."""
+CAUSES = {"coverage": "the training rows hold little like it", "volume": "the training rows hold its share of it"}
 STYLES = {"better": "bold green", "not proven": "bold yellow", "worse": "bold red"}
 
 
@@ -183,6 +185,30 @@ def trained(fitted: Fitted, proof: Proof) -> None:
         planned += f"; memory {size(fitted.peak_memory)}, planned {size(peak)} ({peak / fitted.peak_memory - 1:+.0%})"
     skipped = f"; {fitted.skipped_windows} steps skipped: no loss in them" if fitted.skipped_windows else ""
     heading("Trained", f"{took}, {planned}; {fitted.loss_tokens:,} loss-carrying {proof.unit}{skipped}")
+
+
+def slices(found: Sequence[Mapping[str, Any]]) -> None:
+    """Where the tuned model is proven weak or worse than before, the first of each set."""
+    for name in dict.fromkeys(one["set"] for one in found):
+        here = [one for one in found if one["set"] == name]
+        weak, worse = ([one for one in here if one[kind]] for kind in ("weak", "worse"))
+        if weak:
+            one = weak[0]
+            cause = f": {CAUSES[one['verdict']]}" if one["verdict"] else ""
+            say("weakest", f"{name}, {_slice(one)}, tuned {figure(one['tuned'])}{cause}{_others(weak)}")
+        if worse:
+            one = max(worse, key=lambda one: abs(one["value"] or 0.0))
+            change = with_interval(one["value"], one["low"], one["high"], sign=True)
+            say("lost", f"{name}, {_slice(one)}, {one['metric']} {change} against {one['versus']}{_others(worse)}")
+
+
+def _slice(one: Mapping[str, Any]) -> str:
+    return f"{one['by']} '{_short(one['name'], 60)}' (n={one['n']})"
+
+
+def _others(found: Sequence[Any]) -> str:
+    more = len(found) - 1
+    return f"; {more} more slice{'s' * (more > 1)} in the report" if more else ""
 
 
 def result(table: Any, verdict: Verdict, gate: str) -> None:

@@ -168,8 +168,10 @@ def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
 
 def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     """What the tuned model is compared with on the test sets; a prompt is chosen on validation."""
+    from tuneforge.evaluation import earlier
     from tuneforge.evaluation.contenders import contenders
     from tuneforge.evaluation.measure import default_evaluators, measure
+    from tuneforge.evaluation.verdict import check_gate
 
     sets = [held for held in ready.prepared.held_out if held.split == "test"]
     chosen, notes = default_evaluators(run, sets, evaluators())
@@ -177,7 +179,11 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
         context.note(note)
     prepared = ready.prepared
     variants, choice = contenders(run, ready.found, chosen, prepared.held_out, prepared.train, context)
-    return Base(chosen, sets, choice, measure(run, variants, sets, chosen, context))
+    measured = measure(run, variants, sets, chosen, context)
+    check_gate(run, measured, sets)
+    if run.gate.against not in (None, "base", "prompted"):
+        measured = earlier.joined(measured, str(run.gate.against))
+    return Base(chosen, sets, choice, measured)
 
 
 def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:
@@ -208,21 +214,24 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     from tuneforge.evaluation.contenders import under_test
     from tuneforge.evaluation.measure import PROMPTED, measure
     from tuneforge.evaluation.samples import write_samples
-    from tuneforge.evaluation.verdict import decide, rows, write_metrics
+    from tuneforge.evaluation.slices import of_deciding
+    from tuneforge.evaluation.verdict import decide, deciding, rows, write_metrics
     from tuneforge.report.table import result_table
 
     tuned = under_test("tuned", Loaded(fitted.model, ready.loaded.tokenizer), context)
     measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context, base.measured))
     metrics = rows(run, measured)
-    verdict = decide(run, metrics, base.choice.name)
+    found = [asdict(one) for one in of_deciding(deciding(run, metrics), measured, context)]
+    verdict = decide(run, metrics, base.choice.name, found)
     variants = {name: dict(facts) for name, facts in measured.variants.items()}
     beaten = PROMPTED if run.strategy.head == "causal_lm" else base.choice.lm.variant
     variants.setdefault(beaten, {}).update(base.choice.facts)
-    write_metrics(context.folder, metrics, verdict, variants, confusions(measured, context))
+    write_metrics(context.folder, metrics, verdict, variants, confusions=confusions(measured, context), slices=found)
     write_samples(context.folder, measured)
     passed = verdict.passes(run.gate.level)
     book.update(gate={"level": run.gate.level, "passed": passed}, verdict=asdict(verdict))
     table = result_table(read_metrics(context.folder))
+    announce.slices(found)
     announce.result(table, verdict, f"{run.gate.level}: {'pass' if passed else 'fail'}")
     return verdict
 
@@ -230,7 +239,7 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
 def gate(run: Run, verdict: Verdict) -> None:
     """GateFailed, exit code 4, when the verdict does not pass."""
     if not verdict.passes(run.gate.level):
-        raise GateFailed(f"gate={run.gate.level} failed: the verdict is {verdict.decision}: {verdict.reason}")
+        raise GateFailed(f"gate={run.gate.level} failed: {'; '.join(verdict.objections(run.gate.level))}")
 
 
 def fingerprint(rows: Sequence[Row]) -> str:

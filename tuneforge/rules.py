@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tuneforge.components import Adapter, DataSource, Strategy
-from tuneforge.errors import nearest
+from tuneforge.errors import ConfigError, nearest
 from tuneforge.sections import DOCUMENTS
 
 if TYPE_CHECKING:
@@ -134,6 +134,9 @@ def _evaluation_problems(run: Run) -> Iterator[str]:
                 yield f"evaluator.{key}.sets: no set '{name}' ({', '.join(sorted(known))}).{nearest(name, known)}"
     if run.gate.min_gain < 0:
         yield f"gate.min_gain={run.gate.min_gain}: must be 0 or more; a loss is no gain"
+    yield from _gate_problems(run)
+    if run.slices.fewest < 2:
+        yield f"slices.fewest={run.slices.fewest}: must be 2 or more"
     chosen = list(run.evaluator) or list(run.strategy.evaluators)
     if run.gate.metric and run.gate.metric.split(".")[0] not in chosen:
         name = run.gate.metric.split(".")[0]
@@ -170,6 +173,19 @@ def _document_problems(path: str) -> Iterator[str]:
         yield f"baseline.documents={path}: the folder has no {' or '.join(DOCUMENTS)} file"
     elif place.is_file() and not place.stat().st_size:
         yield f"baseline.documents={path}: the file is empty"
+
+
+def _gate_problems(run: Run) -> Iterator[str]:
+    from tuneforge.evaluation import earlier, gate_rules
+
+    try:
+        for key in ("require", "allow"):
+            for text in getattr(run.gate, key):
+                gate_rules.parsed(text, f"gate.{key}")
+        if run.gate.against not in (None, "base", "prompted"):
+            earlier.check(str(run.gate.against))
+    except ConfigError as error:
+        yield str(error)
 
 
 def mixture_problems(run: Run) -> Iterator[str]:

@@ -44,6 +44,7 @@ class GateLevel(StrEnum):
     off = "off"
     default = "default"
     strict = "strict"
+    custom = "custom"
 
 
 @dataclass(kw_only=True)
@@ -161,11 +162,17 @@ class Gate:
     """What the verdict must be for exit code 0."""
 
     level: GateLevel = GateLevel.default
-    """off: always 0; default: 4 on worse; strict: 4 on anything but better."""
+    """off: always 0; default: 4 on worse; strict: 4 on anything but better; custom: only require, allow and budgets."""
     metric: str | None = None
     """Primary metric as `evaluator.metric`; null: the first metric of the first evaluator."""
     min_gain: float = 0.0
     """The tuned model must be proven better than the baseline by more than this."""
+    against: str | None = None
+    """What the gain is counted from: base, prompted, or an earlier run's directory; null: the best prompt or rule."""
+    require: list[str] = field(default_factory=list)
+    """Gains that must be proven, each as METRIC@SET/BY:SLICE>=GAIN, as in exact_match>=0.05; @ and / may be absent."""
+    allow: list[str] = field(default_factory=list)
+    """Losses that are accepted elsewhere, in the same form, as in exact_match@news/length:*>=-0.02; more is worse."""
     budget: Budget = field(default_factory=Budget)
     """Forgetting that is accepted."""
 
@@ -180,6 +187,16 @@ class Selection(StrEnum):
 
 DOCUMENTS = (".txt", ".md")
 """Suffixes of the texts that are read from a folder of `baseline.documents`."""
+
+
+@dataclass(kw_only=True)
+class Slices:
+    """How test rows are told apart to find where a model fails."""
+
+    by: list[str] = field(default_factory=list)
+    """label, length, task, topic (clusters of words), or kept columns; []: all that the rows offer."""
+    fewest: int = 10
+    """Smaller slices are not looked at."""
 
 
 @dataclass(kw_only=True)

@@ -35,6 +35,7 @@ from tuneforge.sections import (
     Gate,
     Mixture,
     Regularization,
+    Slices,
     Streaming,
     TrainerSettings,
 )
@@ -100,6 +101,8 @@ class Run:
     """What is proved before the first step."""
     baseline: Baseline = field(default_factory=Baseline)
     """The prompts to beat."""
+    slices: Slices = field(default_factory=Slices)
+    """Where a model fails."""
     gate: Gate = field(default_factory=Gate)
     """What the verdict must be."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)

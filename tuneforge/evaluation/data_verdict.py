@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from tuneforge import saved
-from tuneforge.context import RunContext
-from tuneforge.conversation import answer_text, classes, split
 from tuneforge.evaluation.figures import figure, with_interval
 from tuneforge.evaluation.learning_curve import Curve, Point, fit
-from tuneforge.evaluation.slices import Slice, slices
-from tuneforge.rows import Conclusion, Row
+from tuneforge.rows import Conclusion
 
 Record = Mapping[str, Any]
 
@@ -28,18 +21,18 @@ def conclude(done: Sequence[Record], worth: float, target: float | None) -> Conc
     rows = [one["data"]["rows"] for one in done]
     points = [Point(n, v["value"], v["low"], v["high"]) for n, v in zip(rows, values, strict=True) if v]
     curve = fit(points, bool(primary["higher_is_better"]), int(done[-1]["seed"]))
-    weak = _slices(Path(done[-1]["run"]["folder"]), primary)
-    decision, text = decide(curve, weak, worth, target, str(primary["metric"]))
+    found = _slices(done[-1]["metrics"], primary)
+    decision, text = decide(curve, found, worth, target, str(primary["metric"]))
     facts = {
         "metric": primary["metric"], "set": primary["set"], "higher_is_better": curve.higher_is_better,
         "stages": [one["stage"] for one in done], "points": [p._asdict() for p in curve.points],
         "line": [p._asdict() for p in curve.line], "gain": curve.gain, "recent": curve.recent, "worth": worth,
-        "target": target, "slices": [asdict(one) for one in weak],
+        "target": target, "slices": found,
     }  # fmt: skip
     return Conclusion(decision, text, facts)
 
 
-def decide(curve: Curve, found: Sequence[Slice], worth: float, target: float | None, metric: str) -> tuple[str, str]:
+def decide(curve: Curve, found: Sequence[Record], worth: float, target: float | None, metric: str) -> tuple[str, str]:
     """(decision, one sentence)."""
     rows, gain = curve.points[-1].rows, curve.gain
     shown = gain if curve.higher_is_better else (-gain[0], -gain[2], -gain[1])
@@ -50,9 +43,9 @@ def decide(curve: Curve, found: Sequence[Slice], worth: float, target: float | N
     if gain[2] >= worth:
         return "not settled", f"{twice}; more test rows would show whether that is {wanted}"
     flat = f"{twice}, less than {wanted}"
-    lacking = [one for one in found if one.weak and one.thin]
+    lacking = [one for one in found if one["verdict"] == "coverage"]
     if lacking:
-        names = "; ".join(f"{one.name} ({figure(one.value)}, n={one.n})" for one in lacking[:3])
+        names = "; ".join(f"{one['name']} ({figure(one['tuned'])}, n={one['n']})" for one in lacking[:3])
         return "other data", f"{flat}; the training rows hardly cover where it fails: {names}"
     if target is not None and not _met(curve, target):
         return "other data", f"{flat}, and {figure(curve.points[-1].value)} is short of the target {figure(target)}"
@@ -72,42 +65,8 @@ def _value(one: Record, primary: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((r for r in found if None not in (r["value"], r["low"], r["high"])), None)
 
 
-def _slices(folder: Path, primary: Mapping[str, Any]) -> list[Slice]:
-    """Of the last stage, where its metric is right or wrong row by row."""
-    name = f"{primary['evaluator']}.{primary['metric']}"
-    samples, scores = [], []
-    for line in (folder / "samples.jsonl").read_text(encoding="utf-8").split("\n"):
-        sample = json.loads(line) if line else {}
-        score = sample.get("scores", {}).get("tuned", {}).get(name)
-        if score is not None and sample["split"] == "test" and sample["role"] == primary["role"]:
-            samples.append(sample)
-            scores.append(score)
-    if not scores or not set(scores) <= {0.0, 1.0}:
-        return []
-    return slices(samples, scores, [_asked(row) for row in _training_rows(folder)])
-
-
-class _Silent(RunContext):
-    """What is said of the rows was said when the stage ran."""
-
-    def note(self, text: str, **numbers: float) -> None:
-        """Nothing."""
-
-
-def _training_rows(folder: Path) -> Sequence[Row]:
-    from tuneforge.preparation.prepare import prepare
-
-    run = saved.load(folder)
-    return prepare(run, _Silent(run, folder)).train
-
-
-def _asked(row: Row) -> tuple[str, str]:
-    """(the last thing asked, the answer or class)."""
-    named = classes(row.columns)
-    if named is not None:
-        return str(row.columns["text"]), ", ".join(named)
-    parts = split(row.columns) or split(row.columns, "chosen")
-    if parts is None:
-        return "", str(row.columns.get("text") or "")
-    column = "completion" if split(row.columns) else "chosen"
-    return str(parts[0][-1].get("content") or "") if parts[0] else "", answer_text(row.columns, column)
+def _slices(metrics: Record, primary: Mapping[str, Any]) -> list[Record]:
+    """Of the last stage, those of the deciding number by class or topic, the weakest first."""
+    keys = ("evaluator", "metric", "split", "role")
+    found = [s for s in metrics.get("slices") or [] if all(s[key] == primary[key] for key in keys)]
+    return [s for s in found if s["by"] in ("label", "topic")]

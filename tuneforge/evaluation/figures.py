@@ -56,6 +56,10 @@ def rows_rounded(rows: float) -> str:
     return f"{math.ceil(rows / scale) * scale:,}"
 
 
+EARLIER = "earlier"
+"""The variant that `gate.against=RUN` adds: the tuned model of another run."""
+
+
 def in_order(variants: Iterable[str]) -> list[str]:
     """Variants as tables and plots show them: the base, what else was beaten or not, the tuned model last."""
     rank = {"base": 0, "prompted": 1, "tuned": 3}
@@ -65,5 +69,5 @@ def in_order(variants: Iterable[str]) -> list[str]:
 def beaten(variants: Iterable[str]) -> str:
     """The variant that the tuned model is compared with first: the best prompt, else a rule, else the base."""
     there = in_order(variants)
-    others = [name for name in there if name not in ("tuned", "prompted", "base")]
+    others = [name for name in there if name not in ("tuned", "prompted", "base", EARLIER)]
     return next((name for name in ("prompted", *others, "base") if name in there), "")

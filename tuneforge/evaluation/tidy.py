@@ -53,7 +53,7 @@ def rows(
         evaluator = measured.evaluators[table.place.evaluator]
         for metric in evaluator.metrics:
             shown = _in_own_unit(table, measured) if metric.own_unit else table
-            for model, versus, interval, p in _intervals(shown, evaluator, metric, run.seed, pairs):
+            for model, versus, interval, p in intervals(shown, evaluator, metric, run.seed, pairs):
                 found.append(
                     {
                         "model": model,
@@ -129,7 +129,7 @@ def _joined(cells: list[tuple[str, Cell]]) -> Cell:
     return Cell(stats, [f"{name}/{group}" for name, cell in cells for group in cell.groups])
 
 
-def _intervals(
+def intervals(
     table: Table, evaluator: Evaluator, metric: Metric, seed: int, pairs: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[str, str, Interval, float]]:
     """(model, versus, interval, p-value): each variant by itself, then the differences."""

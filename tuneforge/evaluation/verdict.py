@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.evaluation.figures import beaten, digits_for, figure, p_value, rows_rounded, with_interval
+from tuneforge.evaluation import gate_rules
+from tuneforge.evaluation.figures import EARLIER, beaten, digits_for, figure, p_value, rows_rounded, with_interval
+from tuneforge.evaluation.gate_rules import Ruled
 from tuneforge.evaluation.tidy import POOLED, rows
 from tuneforge.files import write_json
 
 if TYPE_CHECKING:
+    from tuneforge.evaluation.measure import Measured
+    from tuneforge.rows import HeldOut
     from tuneforge.settings import Run
 
 __all__ = ["Decision", "Verdict", "decide", "rows", "write_metrics"]
@@ -59,27 +63,54 @@ class Verdict:
     primary: dict[str, Any] | None = None
     budgets: list[Judged] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
+    rules: list[Ruled] = field(default_factory=list)
+    """What became of gate.require and gate.allow."""
 
     def passes(self, level: str) -> bool:
-        """Whether a gate of that level (off, default, strict) lets it through."""
-        if level == "strict":
-            return self.decision is Decision.better
-        return level == "off" or self.decision is not Decision.worse
+        """Whether a gate of that level (off, default, strict, custom) lets it through."""
+        return level == "off" or not self.objections(level)
+
+    def objections(self, level: str) -> list[str]:
+        """Why a gate of that level does not let it through, in a line each."""
+        rules = [str(rule) for rule in self.rules if rule.fails]
+        if level == "custom":
+            return [*rules, *(w for b, w in zip(self.budgets, _each(self.budgets), strict=True) if b.state == "broken")]
+        passed = self.decision is Decision.better if level == "strict" else self.decision is not Decision.worse
+        return rules if passed else [f"the verdict is {self.decision}: {self.reason}", *rules]
 
 
-def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "") -> Verdict:
+def check_gate(run: Run, measured: Measured, sets: Sequence[HeldOut]) -> None:
+    """ConfigError, before anything is trained, for a gate that asks what is not measured."""
+    gate_rules.check({"require": run.gate.require, "allow": run.gate.allow}, measured.evaluators, sets)
+    if run.gate.against in ("base", "prompted") and "base" not in measured.variants:
+        there = ", ".join(measured.variants)
+        raise ConfigError(f"gate.against={run.gate.against}: a new head has no base; there is {there}")
+
+
+def deciding(run: Run, rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """The differences that decide: the primary one, and that of each budget."""
+    tested = [row for row in rows if row["split"] == "test"]
+    primary, _ = _primary(run, tested)
+    return [*([primary] if primary else []), *_budgeted(run, tested)]
+
+
+def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequence[MetricRow] = ()) -> Verdict:
     """The verdict over the test sets. `prompt` names the best prompt, as in `4-shot`.
 
-    Better: the paired lower bound of the gain in the primary metric is above gate.min_gain, and no budget is
-    proven broken. Worse: its upper bound is below 0, or a budget is proven broken. Else not proven.
+    Better: the paired lower bound of the gain in the primary metric is above gate.min_gain, and no budget or allowed
+    loss is proven broken. Worse: its upper bound is below 0, or one of them is proven broken. Else not proven.
+    `slices` are those of metrics.json, for rules that name one.
     """
     tested = [row for row in rows if row["split"] == "test"]
     budgets = _budgets(run, tested)
     primary, missing = _primary(run, tested)
-    broken = [b for b in budgets if b.state == "broken"]
+    asked = {"require": run.gate.require, "allow": run.gate.allow}
+    ruled = gate_rules.judge(asked, tested, slices, primary["versus"] if primary else "base")
+    broken = "broken" in [*(b.state for b in budgets), *(r.state for r in ruled)]
     if primary is None:
         decision = Decision.worse if broken else Decision.not_proven
-        return Verdict(decision, "; ".join([missing, *_budget_words(budgets)]), None, budgets, _hints(budgets))
+        reason = "; ".join([missing, *_budget_words(budgets), *gate_rules.words(ruled)])
+        return Verdict(decision, reason, None, budgets, _hints(budgets), ruled)
     gain, low, high = _gain(primary)
     collapsed = gain is None and _base_is_finite(tested, primary)
     if broken or collapsed or (high is not None and high < 0):
@@ -88,8 +119,8 @@ def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "") -> Verdict:
         decision = Decision.better
     else:
         decision = Decision.not_proven
-    reason = "; ".join([_words(run, primary, prompt, collapsed), *_budget_words(budgets)])
-    return Verdict(decision, reason, dict(primary), budgets, [*_primary_hint(run, primary), *_hints(budgets)])
+    reason = "; ".join([_words(run, primary, prompt, collapsed), *_budget_words(budgets), *gate_rules.words(ruled)])
+    return Verdict(decision, reason, dict(primary), budgets, [*_primary_hint(run, primary), *_hints(budgets)], ruled)
 
 
 def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str]:
@@ -113,9 +144,21 @@ def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str
         differences = named
     first = differences[0]
     same = [row for row in differences if (row["evaluator"], row["metric"]) == (first["evaluator"], first["metric"])]
-    hardest = beaten(row["versus"] for row in same)
+    hardest = _opponent(run, same)
     against = [row for row in same if row["versus"] == hardest]
     return next((row for row in against if row["set"] == POOLED), against[0]), ""
+
+
+def _opponent(run: Run, rows: Sequence[MetricRow]) -> str:
+    """What the gain is counted from: as `gate.against` says, else the best prompt, a rule, or the base."""
+    there = {row["versus"] for row in rows}
+    wanted = run.gate.against if run.gate.against in (None, "base", "prompted") else EARLIER
+    if wanted == "prompted" and wanted not in there:
+        wanted = "base"  # the plain prompt was the best
+    if wanted is not None and wanted not in there:
+        measured = ", ".join(sorted(there))
+        raise ConfigError(f"gate.against={run.gate.against}: not measured on the target sets (there is {measured})")
+    return wanted or beaten(there)
 
 
 def _names(row: MetricRow) -> tuple[str, str]:
@@ -139,14 +182,19 @@ def _base_is_finite(rows: Sequence[MetricRow], primary: MetricRow) -> bool:
 
 
 def _budgets(run: Run, rows: Sequence[MetricRow]) -> list[Judged]:
-    """The first metric measured on each general and safety set (the gate's, where it was), against its budget."""
+    """Each of the differences that have a budget, against it."""
+    return [_judge(row, getattr(run.gate.budget, row["role"])) for row in _budgeted(run, rows)]
+
+
+def _budgeted(run: Run, rows: Sequence[MetricRow]) -> list[MetricRow]:
+    """The first metric measured on each general and safety set (the gate's, where it was)."""
     chosen: dict[tuple[str, str], MetricRow] = {}
     for row in rows:
         if row["role"] not in ("general", "safety") or row["model"] != "tuned" or row["versus"] != "base":
             continue
         if run.gate.metric in _names(row) or (row["role"], row["set"]) not in chosen:
             chosen[row["role"], row["set"]] = row
-    return [_judge(row, getattr(run.gate.budget, row["role"])) for row in chosen.values()]
+    return list(chosen.values())
 
 
 def _judge(row: MetricRow, budget: float) -> Judged:
@@ -167,6 +215,8 @@ def _judge(row: MetricRow, budget: float) -> Judged:
 
 def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
     against = f"the {'' if row['versus'] == 'base' else 'baseline '}{row['versus']}"
+    if row["versus"] == EARLIER:
+        against = f"the run {run.gate.against}"
     if row["versus"] == "prompted":
         against = f"the best prompt ({prompt})" if prompt else "the best prompt"
     if collapsed:
@@ -184,14 +234,17 @@ def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
 
 def _budget_words(budgets: Sequence[Judged]) -> list[str]:
     """`1 budget not settled`, `general budget -.05 broken on test: -.30 [-.35,-.25]`."""
-    words = [
-        f"{b.role} budget -{figure(b.budget)} broken on {b.set}: "
-        f"{b.metric} {with_interval(b.value, b.low, b.high, sign=True)}"
-        for b in budgets
-        if b.state == "broken"
-    ]
+    words = [text for b, text in zip(budgets, _each(budgets), strict=True) if b.state == "broken"]
     unsettled = sum(b.state == "not settled" for b in budgets)
     return [*words, *([f"{unsettled} budget{'s' * (unsettled > 1)} not settled"] if unsettled else [])]
+
+
+def _each(budgets: Sequence[Judged]) -> list[str]:
+    return [
+        f"{b.role} budget -{figure(b.budget)} {b.state} on {b.set}: "
+        f"{b.metric} {with_interval(b.value, b.low, b.high, sign=True)}"
+        for b in budgets
+    ]
 
 
 def _hints(budgets: Sequence[Judged]) -> list[str]:
@@ -246,11 +299,10 @@ def write_metrics(
     rows: Sequence[MetricRow],
     verdict: Verdict,
     variants: Mapping[str, Any] | None = None,
-    confusions: Sequence[Mapping[str, Any]] = (),
+    **further: Sequence[Mapping[str, Any]],
 ) -> Path:
-    """metrics.json, replaced in one piece."""
+    """metrics.json, replaced in one piece; `further` lists stand beside the rows under their names."""
     path = folder / "metrics.json"
-    content = {"schema": 1, "verdict": asdict(verdict), "rows": list(rows), "variants": dict(variants or {})}
-    content["confusions"] = list(confusions)
+    content = {"schema": 1, "verdict": asdict(verdict), "rows": list(rows), "variants": dict(variants or {}), **further}
     write_json(path, content)
     return path

@@ -18,8 +18,9 @@ from tuneforge.report.html import write_report
 def program(better: bool = True) -> dict[str, Any]:
     points = [Point(n, v, v - 0.03, v + 0.03) for n, v in ((125, 0.4), (250, 0.55), (500, 0.62), (1000, 0.66))]
     curve = fit(points, better)
-    piece = {"name": NASTY, "n": 40, "value": 0.2, "low": 0.1, "high": 0.3, "test_share": 0.2, "train_share": 0.01,
-             "weak": True, "thin": True, "example": NASTY}  # fmt: skip
+    wrong = [{"kind": "still wrong", "place": "t.jsonl:1", "text": NASTY}]
+    piece = {"name": NASTY, "n": 40, "tuned": 0.2, "test_share": 0.2, "train_share": 0.01, "weak": True,
+             "verdict": "coverage", "examples": wrong}  # fmt: skip
     facts = {"schema": 1, "program": "data_curve", "decision": "other data", "text": f"flat {NASTY}"}
     lines = {"points": [p._asdict() for p in curve.points], "line": [p._asdict() for p in curve.line]}
     return facts | lines | {"metric": "accuracy", "set": "test", "higher_is_better": better, "slices": [piece]}

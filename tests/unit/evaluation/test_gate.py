@@ -1,0 +1,170 @@
+"""What the gate asks: rules about single numbers and slices, an earlier run, and the reason in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.evaluation import subjects
+from tests.unit.evaluation.test_verdict import EVALUATORS, GAIN, line
+from tuneforge.components import LM
+from tuneforge.composition import compose
+from tuneforge.errors import ConfigError
+from tuneforge.evaluation import earlier, gate_rules
+from tuneforge.evaluation.lm import HFLM
+from tuneforge.evaluation.measure import Measured, measure
+from tuneforge.evaluation.samples import write_samples
+from tuneforge.evaluation.verdict import check_gate, decide, rows, write_metrics
+
+LOSS = line(-0.04, -0.06, -0.02, "general", set="news")
+
+
+def piece(value: float, low: float, high: float, name: str = "long") -> dict[str, Any]:
+    return line(value, low, high, set="job", role="target") | {"by": "length", "name": name}
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("exact_match>=0.05", ("exact_match", "", "", 0.05)),
+        (" rouge.rougeL@news >= -.02 ", ("rouge.rougeL", "news", "", -0.02)),
+        ("exact_match@*/length:over 20 words>=-0.1", ("exact_match", "*", "length:over 20 words", -0.1)),
+        ("exact_match@job/label:*>=0", ("exact_match", "job", "label:*", 0.0)),
+    ],
+)
+def test_rules_are_read(text: str, rule: tuple[str, str, str, float]) -> None:
+    assert gate_rules.parsed(text)[1:] == rule
+
+
+@pytest.mark.parametrize(
+    "text", ["exact_match", "exact_match>0.05", "exact_match<=0.1", "exact_match>=lots", "@news>=0", "a@b/long>=0", ""]
+)
+def test_what_is_no_rule_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"gate\.require: '"):
+        gate_rules.parsed(text)
+
+
+@pytest.mark.parametrize(
+    ("require", "allow", "level", "passes"),
+    [
+        (["exact_match>=0.3"], [], "default", True),
+        (["exact_match>=0.4"], [], "default", False),
+        (["exact_match>=0.4"], [], "off", True),
+        (["exact_match>=0.3"], ["exact_match@news>=-0.05"], "custom", True),
+        ([], ["exact_match@news>=-0.01"], "custom", False),
+        ([], ["exact_match@news>=-0.01"], "default", False),
+        ([], ["exact_match@news>=-0.02"], "strict", True),
+        (["exact_match@*>=-0.1"], [], "custom", True),
+        (["exact_match@*>=0"], [], "custom", False),
+        (["exact_match@job/length:*>=0"], [], "custom", False),
+        ([], ["exact_match@job/length:*>=-0.1"], "custom", True),
+        (["exact_match@job/label:*>=0"], [], "custom", False),
+        ([], ["exact_match@job/label:*>=0"], "custom", True),
+    ],
+)
+def test_gates_of_ones_own(require: list[str], allow: list[str], level: str, passes: bool) -> None:
+    run = subjects.run(require=require, allow=allow)
+    slices = [piece(0.5, 0.4, 0.6, "short"), piece(-0.05, -0.2, 0.1)]
+    assert decide(run, [GAIN, LOSS], "", slices).passes(level) is passes
+
+
+def test_a_broken_allowed_loss_is_worse_and_the_reason_is_one_line() -> None:
+    run = subjects.run(allow=["exact_match@news>=-0.01"], require=["exact_match>=0.4"])
+    found = decide(run, [GAIN, LOSS])
+    assert found.decision == "worse"
+    (first, second, third) = found.objections("default")
+    assert first.startswith("the verdict is worse: exact_match +.41")
+    assert second == "gate.require exact_match>=0.4 not met: +.41 [+.36,+.46] on target"
+    assert third == "gate.allow exact_match@news>=-0.01 broken: -.04 [-.06,-.02] on news"
+    assert "\n" not in "; ".join(found.objections("custom"))
+
+
+def test_lower_is_better_turns_a_rule() -> None:
+    rise = line(0.2, 0.1, 0.3, metric="bits_per_byte", evaluator="perplexity", higher_is_better=False)
+    run = subjects.run(allow=["perplexity.bits_per_byte@target>=-0.05"])
+    assert [r.state for r in decide(run, [GAIN, rise]).rules] == ["broken"]
+    run = subjects.run(allow=["perplexity.bits_per_byte@target>=-0.2"])
+    assert [r.state for r in decide(run, [GAIN, rise]).rules] == ["not settled"]
+
+
+def test_the_gain_is_counted_from_whom_the_gate_says() -> None:
+    lines = [GAIN, line(0.8, 0.7, 0.9), line(-0.1, -0.2, -0.05, versus="earlier")]
+    assert decide(subjects.run(), lines).decision == "better"
+    assert decide(subjects.run(against="base"), lines).primary["value"] == 0.8  # type: ignore[index]
+    last = decide(subjects.run(against="outputs/v1"), lines)
+    assert (last.decision, last.reason) == ("worse", "exact_match -.10 [-.20,-.05] over the run outputs/v1")
+    plain = decide(subjects.run(against="prompted"), [line(0.8, 0.7, 0.9)])
+    assert plain.primary is not None
+    assert plain.primary["versus"] == "base"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["gate.require=[exact_match]"], "gate.require: 'exact_match' is no rule"),
+        (["gate.against=outputs/none"], "gate.against=outputs/none: there is no such run directory; base and prompted"),
+        (["slices.fewest=1"], "slices.fewest=1: must be 2 or more"),
+    ],
+)
+def test_bad_gates_are_refused_before_anything_is_read(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace(".", r"\.")):
+        compose(overrides)
+
+
+def test_rules_about_what_is_not_measured_are_refused_before_training() -> None:
+    held = subjects.held([])
+    for require, message in ((["rouge>=0"], "no metric 'rouge'"), (["exact_match@jop>=0"], "no test set 'jop'.*'job'")):
+        with pytest.raises(ConfigError, match=message):
+            check_gate(subjects.run(require=require), Measured(evaluators=dict(EVALUATORS)), [held])
+    with pytest.raises(ConfigError, match=r"gate\.against=base: a new head has no base; there is majority"):
+        check_gate(subjects.run(against="base"), Measured(variants={"majority": {}}), [held])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run whose tuned model was measured on twelve rows."""
+    folder = tmp_path_factory.mktemp("v1")
+    made = measured("tuned", 1, folder)
+    found = rows(subjects.run(), made)
+    write_metrics(folder, found, decide(subjects.run(), found), made.variants)
+    write_samples(folder, made)
+    return folder
+
+
+def measured(variant: str, seed: int, folder: Path, n: int = 12) -> Measured:
+    lm: LM = HFLM(variant, subjects.llama(seed), subjects.tokenizer())
+    sets = [subjects.held(subjects.questions(n))]
+    return measure(subjects.run(), {variant: lm}, sets, EVALUATORS, subjects.context(subjects.run(), folder))
+
+
+def test_an_earlier_run_is_compared_row_by_row(finished: Path, tmp_path: Path) -> None:
+    both = earlier.joined(measured("base", 0, tmp_path), str(finished)).merge(measured("tuned", 1, tmp_path))
+    found = {(r["metric"], r["versus"]): r for r in rows(subjects.run(), both) if r["model"] == "tuned"}
+    again = found["bits_per_byte", "earlier"]
+    assert (again["value"], again["low"], again["high"]) == (0.0, 0.0, 0.0)
+    assert found["bits_per_byte", "base"]["value"] != 0.0
+    assert decide(subjects.run(against=str(finished)), rows(subjects.run(), both)).decision == "not proven"
+    assert both.answers["earlier", next(iter(both.rows.values()))[0].id].text is not None
+
+
+def test_an_earlier_run_of_another_protocol_is_refused(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exact_match on job has another protocol there"):
+        earlier.joined(measured("base", 0, tmp_path, n=11), str(finished))
+
+
+def test_damaged_and_empty_runs_are_refused(finished: Path, tmp_path: Path) -> None:
+    for name, content, message in (
+        ("metrics.json", "{", "metrics.json is damaged"),
+        ("metrics.json", json.dumps({"rows": []}), "no numbers of a tuned model"),
+        ("samples.jsonl", "{}x\n", "samples.jsonl:1 is damaged"),
+        ("samples.jsonl", "", "has no exact_match.exact_match of job.jsonl:1"),
+    ):
+        folder = tmp_path / name / message[:5]
+        folder.mkdir(parents=True)
+        for file in ("metrics.json", "samples.jsonl"):
+            (folder / file).write_text((finished / file).read_text() if file != name else content)
+        with pytest.raises(ConfigError, match=message):
+            earlier.joined(measured("base", 0, tmp_path, n=12), str(folder))

@@ -1,0 +1,149 @@
+"""What the gate asks of single numbers: `exact_match>=0.05`, `rouge.rougeL@news/length:*>=-0.02`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tuneforge.errors import ConfigError, nearest
+from tuneforge.evaluation.figures import with_interval
+
+if TYPE_CHECKING:
+    from tuneforge.components import Evaluator
+    from tuneforge.rows import HeldOut
+
+GRAMMAR = "METRIC, EVALUATOR.METRIC, with @SET and /BY:SLICE where wanted, then >= and a number"
+RULE = re.compile(
+    r"\s*(?P<metric>[\w.]+)(?:@(?P<set>[\w*-]+)(?:/(?P<slice>[^>]+?))?)?\s*>=\s*(?P<value>[+-]?(?:\d+\.?\d*|\.\d+))\s*"
+)
+MetricRow = Mapping[str, Any]
+
+
+class Rule(NamedTuple):
+    """The gain (what is better counts as more) in a metric, and how large it has to be."""
+
+    text: str
+    metric: str
+    set: str
+    """A set, or `*` for any; empty: the target sets, together where they are several."""
+    slice: str
+    """`by:name`, with `*` for any; empty: whole sets."""
+    value: float
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """What became of one rule at one place."""
+
+    rule: str
+    key: str
+    """require or allow."""
+    where: str
+    state: str
+    """require: met or not met. allow: kept, not settled or broken. Either: not measured."""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+    @property
+    def fails(self) -> bool:
+        """Whether the gate fails by it."""
+        return self.state == "broken" or (self.key == "require" and self.state != "met")
+
+    def __str__(self) -> str:
+        shown = f": {with_interval(self.value, self.low, self.high, sign=True)} on {self.where}" if self.where else ""
+        return f"gate.{self.key} {self.rule} {self.state}{shown}"
+
+
+def parsed(text: str, key: str = "gate.require") -> Rule:
+    """ConfigError for what is no rule."""
+    found = RULE.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"{key}: '{text}' is no rule: {GRAMMAR}, as in exact_match@test/length:*>=-0.02")
+    part = found["slice"] or ""
+    if part and ":" not in part:
+        raise ConfigError(f"{key}: '{text}' names the slice '{part}'; write BY:NAME, as in length:* or label:refund")
+    return Rule(text.strip(), found["metric"], found["set"] or "", part, float(found["value"]))
+
+
+def check(rules: Mapping[str, Sequence[str]], evaluators: Mapping[str, Evaluator], sets: Sequence[HeldOut]) -> None:
+    """ConfigError, before anything is trained, for a rule about a metric or a set that is not measured."""
+    metrics = [f"{key}.{metric.name}" for key, e in evaluators.items() for metric in e.metrics]
+    known = {*metrics, *(name.split(".")[-1] for name in metrics)}
+    names = {held.name for held in sets}
+    for key, texts in rules.items():
+        for text in texts:
+            rule = parsed(text, f"gate.{key}")
+            if rule.metric not in known:
+                near = nearest(rule.metric, known)
+                raise ConfigError(f"gate.{key}: '{text}': no metric '{rule.metric}' ({', '.join(metrics)}).{near}")
+            if rule.set not in ("", "*") and rule.set not in names:
+                near = nearest(rule.set, names)
+                raise ConfigError(f"gate.{key}: '{text}': no test set '{rule.set}' ({', '.join(sorted(names))}).{near}")
+
+
+def judge(
+    rules: Mapping[str, Sequence[str]], rows: Sequence[MetricRow], slices: Sequence[MetricRow], versus: str
+) -> list[Ruled]:
+    """Every rule at every place that it speaks of.
+
+    `rows` are metric rows of the test sets, `slices` those of metrics.json. Where nothing was compared with `versus`,
+    as on general sets with a prompt, the difference to the base counts.
+    """
+    found = []
+    for key, texts in rules.items():
+        for text in texts:
+            rule = parsed(text, f"gate.{key}")
+            here = list(_places(rule, slices if rule.slice else rows, versus))
+            found += [_ruled(rule, key, row) for row in here] or [Ruled(rule.text, key, "", "not measured")]
+    return found
+
+
+def _places(rule: Rule, rows: Sequence[MetricRow], versus: str) -> Iterator[MetricRow]:
+    """The differences that the rule speaks of."""
+    asked = [row for row in rows if row["model"] == "tuned" and row["versus"] and _speaks(rule, row)]
+    if not rule.set and not rule.slice and any(row["set"] == "*" for row in asked):
+        asked = [row for row in asked if row["set"] == "*"]
+    places: dict[tuple[str, str, str], list[MetricRow]] = {}
+    for row in asked:
+        places.setdefault((row["evaluator"], row["set"], _part(row)), []).append(row)
+    for here in places.values():
+        order = {versus: 0, "base": 1}
+        yield min(here, key=lambda row: order.get(row["versus"], 2))
+
+
+def _speaks(rule: Rule, row: MetricRow) -> bool:
+    if rule.metric not in (row["metric"], f"{row['evaluator']}.{row['metric']}"):
+        return False
+    if rule.set not in ("*", row["set"]) and not (rule.set == "" and row["role"] == "target"):
+        return False
+    return not rule.slice or fnmatchcase(_part(row), rule.slice)
+
+
+def _part(row: MetricRow) -> str:
+    return f"{row['by']}:{row['name']}" if "by" in row else ""
+
+
+def _ruled(rule: Rule, key: str, row: MetricRow) -> Ruled:
+    sign = 1 if row["higher_is_better"] else -1
+    low, high = (None if row[k] is None else sign * row[k] for k in (("low", "high") if sign > 0 else ("high", "low")))
+    if key == "require":
+        state = "met" if low is not None and low >= rule.value else "not met"
+    elif high is not None and high < rule.value:
+        state = "broken"
+    else:
+        state = "kept" if low is not None and low >= rule.value else "not settled"
+    part = _part(row)
+    where = f"{row['set']}/{part}" if part else "all target sets" if row["set"] == "*" else str(row["set"])
+    return Ruled(rule.text, key, where, state, row["value"], row["low"], row["high"], row["n"])
+
+
+def words(found: Sequence[Ruled]) -> list[str]:
+    """Those by which the gate fails; how many others are not settled."""
+    open_ = sum(one.state == "not settled" for one in found)
+    said = [str(one) for one in found if one.fails]
+    return [*said, *([f"{open_} allowed loss{'es' * (open_ > 1)} not settled"] if open_ else [])]
