@@ -157,7 +157,8 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
     reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
     token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
-    length_bias."""
+    length_bias,
+    judge, rubric."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
@@ -168,6 +169,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.instruction_following import InstructionFollowing
     from tuneforge.evaluator.label import Label
     from tuneforge.evaluator.length_bias import LengthBias
+    from tuneforge.evaluator.judge import Judge
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.multiple_choice import MultipleChoice
     from tuneforge.evaluator.numeric_answer import NumericAnswer
@@ -179,6 +181,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.reward_accuracy import RewardAccuracy
     from tuneforge.evaluator.reward_model import RewardModel
     from tuneforge.evaluator.rouge import Rouge
+    from tuneforge.evaluator.rubric import Rubric
     from tuneforge.evaluator.span_f1 import SpanF1
     from tuneforge.evaluator.tag_accuracy import TagAccuracy
     from tuneforge.evaluator.token_f1 import TokenF1
@@ -188,6 +191,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
         RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
         TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
         LengthBias,
+        Judge, Rubric,
     ]  # fmt: skip
 
 

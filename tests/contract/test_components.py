@@ -42,6 +42,8 @@ NEEDS = {
     "data/sql": ["data.sql.path=train.sqlite"],
     "data/duckdb": ["data.duckdb.path=train.duckdb"],
     "data/logs": ["data.logs.path=requests.jsonl"],
+    "evaluator/judge": ["+teacher=scripted", "teacher.scripted.answers=[yes]"],
+    "evaluator/rubric": ["+teacher=scripted", "teacher.scripted.answers=[yes]"],
     "teacher/openai": ["teacher.openai.model=large", "teacher.openai.base_url=http://localhost:8000/v1"],
     "teacher/local": ["teacher.local.path=./large"],
     "teacher/scripted": ["teacher.scripted.answers=[yes]"],
