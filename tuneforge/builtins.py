@@ -167,9 +167,9 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.code_execution import CodeExecution
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.instruction_following import InstructionFollowing
+    from tuneforge.evaluator.judge import Judge
     from tuneforge.evaluator.label import Label
     from tuneforge.evaluator.length_bias import LengthBias
-    from tuneforge.evaluator.judge import Judge
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.multiple_choice import MultipleChoice
     from tuneforge.evaluator.numeric_answer import NumericAnswer

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -162,6 +162,11 @@ class Generator(Component):
 @dataclass(kw_only=True)
 class Teacher(Component):
     """A stronger model that answers requests."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """JSON that tells who answers from every other; the default is all fields but secrets."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if not item.metadata.get("secret")}
 
     def complete(self, requests: Iterable[Request], context: Context) -> Iterator[tuple[Request, Answer]]:
         """Each request with its answer, in any order; failures are answers with `error` set."""

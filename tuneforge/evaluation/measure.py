@@ -63,6 +63,8 @@ class Measured:
     """(variant, row key) → the last generated answer."""
     said: dict[tuple[str, str, int], Answer] = field(default_factory=dict)
     """(variant, row key, most tokens) → the generated answer."""
+    teachers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Key of each teacher → who it is."""
 
     def merge(self, other: Measured) -> Measured:
         """Both together, as when base and tuned are measured at different times."""
@@ -82,7 +84,14 @@ class Measured:
         }
         if fields := [dict(row.fields) for row in self.rows[place] if row.fields]:
             content["fields"] = fields
+        if asked := {name: who for name, who in self.teachers.items() if _asks(settings, name)}:
+            content["teachers"] = asked
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _asks(settings: Mapping[str, Any], teacher: str) -> bool:
+    """Whether an evaluator with these settings asks it: by name, or whoever is configured."""
+    return teacher == settings.get("teacher") or teacher in (settings.get("teachers", [""]) or [teacher])
 
 
 def default_evaluators(
@@ -135,6 +144,7 @@ def measure(
     recorded there; without `before` one of these variants, and only that one is measured, as a tie with itself.
     """
     measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in [*sets, *_trained(context)]})
+    measured.teachers = {name: teacher.identity for name, teacher in run.teacher.items()}
     places = list(_places(measured, context))
     recorders = {name: Recorder(lm, name, measured.answers, measured.said) for name, lm in variants.items()}
     tasks = [

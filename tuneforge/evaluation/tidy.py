@@ -148,12 +148,19 @@ def intervals(
         mean = share or type(evaluator).aggregate is Evaluator.aggregate
         sides = [c.stats[metric.name] for c in (one, other)] if mean else []
         *sides, groups = _chosen(_told(one, metric) & _told(other, metric), one.groups, *sides)
-        if share:
+        if share and evaluator.pairwise and groups:
+            found = _over_ties(sides[0], sides[1], groups)
+        elif share:
             found = proportion_difference(sides[0], sides[1], groups)
         else:
             found = bootstrap(one.stats, of, one.groups, seed, other.stats)
         swapped = partial(swap, one.stats, other.stats, of, one.groups, seed)
         yield model, versus, found, sign_flip(sides[0] - sides[1], groups, seed) if mean else swapped()
+
+
+def _over_ties(values: Floats, ties: Floats, groups: Sequence[str]) -> Interval:
+    """Against what others are compared with in pairs: a tie by definition, which has no variance of its own."""
+    return Interval(*(bound - float(ties.mean()) for bound in proportion(values, groups)))
 
 
 def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:

@@ -88,7 +88,7 @@ class Judge(Evaluator):
         people = [self._human(row) for row in rows]
         if versus is None:
             reach(judges, comparison(rows[0], mine[0].text, mine[0].text, asking), context)
-            return [self._stats(0.5, dict.fromkeys(judges, Word()), False, float("nan")) for _ in rows]
+            return [self._stats(0.5, dict.fromkeys(judges, Word()), False, float("nan"), compared=False) for _ in rows]
         theirs = versus.generate(rows, self.max_tokens)
         asked = [i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if _open(a, b)]
         said = self._said(judges, [(rows[i], mine[i].text, theirs[i].text) for i in asked], asking, context)
@@ -145,7 +145,9 @@ class Judge(Evaluator):
         results = [word.result for word in said.values()]
         return majority(results) if self.panel is Panel.majority else average(results, 0.5)
 
-    def _stats(self, result: float, said: Mapping[str, Word], asked: bool, human: float) -> Stats:
+    def _stats(
+        self, result: float, said: Mapping[str, Word], asked: bool, human: float, compared: bool = True
+    ) -> Stats:
         """NaN where a statistic is not about the row."""
         from tuneforge.evaluation.judging.duels import NAN, average, invalid
 
@@ -154,7 +156,7 @@ class Judge(Evaluator):
         people = {"human": human, "human_agreement": float(result == human) if human == human else NAN}
         return {
             "win_rate": result,
-            "ties": float(result == 0.5),
+            "ties": float(result == 0.5) if compared else NAN,
             "consistency": average(agree),
             "valid": 1 - sum(map(invalid, said.values())) / replies if asked else NAN,
             "first_position": average(first for word in said.values() for first in word.firsts),

@@ -43,11 +43,16 @@ class Local(Teacher):
         if self.batch < 1:
             yield f"batch={self.batch}: must be 1 or more"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The model's path."""
+        return {"path": self.path}
+
     def complete(self, requests: Iterable[Request], context: Context) -> Iterator[tuple[Request, Answer]]:
         """Known answers at once, others by the batch; the model is loaded when the first is asked for."""
         from tuneforge.teacher.store import stored
 
-        yield from stored(self, self._identity(context), requests, context, partial(self._ask, context))
+        yield from stored(self, self.identity | self._weights(context), requests, context, partial(self._ask, context))
 
     def _ask(self, context: Context, requests: Iterator[Request], keep: Keep) -> Iterator[Pair]:
         while some := list(islice(requests, self.batch)):
@@ -75,11 +80,11 @@ class Local(Teacher):
         model, tokenizer = context.frozen(self.path)
         return HFLM(f"teacher {self.path}", model.to(device(context)), tokenizer)
 
-    def _identity(self, context: Context) -> dict[str, Any]:
+    def _weights(self, context: Context) -> dict[str, Any]:
         """The model's files by size and time of change, or the commit that a hub name stands for."""
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
-            return {"path": self.path, "commit": getattr(context.frozen(self.path).model.config, "_commit_hash", None)}
+            return {"commit": getattr(context.frozen(self.path).model.config, "_commit_hash", None)}
         found = sorted({file for pattern in WEIGHTS for file in folder.rglob(pattern)})
         stats = [(file, file.stat()) for file in found]
         return {"files": [[str(file.relative_to(folder)), one.st_size, one.st_mtime_ns] for file, one in stats]}

@@ -95,14 +95,18 @@ class OpenAI(Teacher):
         elif found.hostname == urlsplit(HOME).hostname and not self.api_key:
             yield "api_key is empty: api_key=${oc.env:OPENAI_API_KEY}, or name another server by base_url"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The server and its model."""
+        return {"base_url": self.base_url.rstrip("/"), "model": self.model}
+
     def complete(self, requests: Iterable[Request], context: Context) -> Iterator[tuple[Request, Answer]]:
         """Known answers at once, others as they come; `cost` is in US dollars where prices are given."""
         from tuneforge.extras import require
         from tuneforge.teacher.store import stored
 
         require("openai", self.extra, "teacher=openai")
-        identity = {"base_url": self.base_url.rstrip("/"), "model": self.model}
-        yield from stored(self, identity, requests, context, partial(self._ask, context))
+        yield from stored(self, self.identity, requests, context, partial(self._ask, context))
 
     def _ask(self, context: Context, requests: Iterator[Request], keep: Keep) -> Iterator[Pair]:
         from tuneforge.teacher.concurrent import concurrently

@@ -43,6 +43,11 @@ class Scripted(Teacher):
         elif self.path and not Path(self.path).expanduser().is_file():
             yield f"path={self.path}: there is no such file"
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that may be answered."""
+        return {"rules": Path(self.path).expanduser().read_text(encoding="utf-8") if self.path else self.answers}
+
     def complete(self, requests: Iterable[Request], context: Context) -> Iterator[tuple[Request, Answer]]:
         """In the order of the requests."""
         from tuneforge.teacher.store import tallied

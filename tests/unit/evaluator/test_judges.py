@@ -187,8 +187,24 @@ def test_the_win_rate_of_a_run_has_its_interval_over_a_half(make_context: Any) -
     assert found["tuned", "win_rate", ""]["value"] == pytest.approx(0.875)
     gain = found["tuned", "win_rate", "base"]
     assert gain["value"] == pytest.approx(0.375)
-    assert 0 < gain["low"] < 0.375 < gain["high"]
-    assert found["base", "consistency", ""]["value"] is None
+    alone = found["tuned", "win_rate", ""]
+    assert (gain["low"], gain["high"]) == pytest.approx((alone["low"] - 0.5, alone["high"] - 0.5))
+    assert 0.2 < gain["low"] < 0.375 < gain["high"]
+    assert {found["base", name, ""]["value"] for name in ("consistency", "ties", "valid")} == {None}
+
+
+def test_numbers_of_other_judges_do_not_compare(make_context: Any) -> None:
+    def protocol(evaluator: Any, **rules: Any) -> str:
+        context = make_context(**rules)
+        lm: Any = Said("base", THEIRS)
+        sets = [HeldOut("t", "test", "target", ROWS)]
+        measured = measure(context.run, {"base": lm}, sets, {"judge": evaluator}, context)
+        return measured.protocol(next(iter(measured.rows)))
+
+    assert protocol(Judge(), a=LONGER) == protocol(Judge(), a=LONGER)
+    assert protocol(Judge(), a=LONGER) != protocol(Judge(), a=FIRST)
+    assert protocol(Judge(teachers=["a"]), a=LONGER, b=FIRST) == protocol(Judge(teachers=["a"]), a=LONGER, b=LONGER)
+    assert protocol(Judge(teachers=["a"]), a=LONGER, b=FIRST) != protocol(Judge(teachers=["b"]), a=LONGER, b=FIRST)
 
 
 # ---------------------------------------------------------------- scores
