@@ -154,11 +154,10 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
-    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
-    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
-    length_bias,
-    judge, rubric."""
+    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy,
+    classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following, token_f1, rouge, bleu,
+    chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias, judge, rubric,
+    json_schema, query_execution."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
@@ -167,6 +166,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.code_execution import CodeExecution
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.instruction_following import InstructionFollowing
+    from tuneforge.evaluator.json_schema import JsonSchema
     from tuneforge.evaluator.judge import Judge
     from tuneforge.evaluator.label import Label
     from tuneforge.evaluator.length_bias import LengthBias
@@ -176,6 +176,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.ood import Ood
     from tuneforge.evaluator.perplexity import Perplexity
     from tuneforge.evaluator.preference_accuracy import PreferenceAccuracy
+    from tuneforge.evaluator.query_execution import QueryExecution
     from tuneforge.evaluator.refusal import Refusal
     from tuneforge.evaluator.retrieval import Retrieval
     from tuneforge.evaluator.reward_accuracy import RewardAccuracy
@@ -187,11 +188,10 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.token_f1 import TokenF1
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
-        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
-        TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
-        LengthBias,
-        Judge, Rubric,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
+        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu, Chrf,
+        Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric, JsonSchema,
+        QueryExecution,
     ]  # fmt: skip
 
 

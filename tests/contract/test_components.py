@@ -31,6 +31,8 @@ NEEDS = {
     "strategy/grpo": ["strategy.rewards=[exact_match]"],
     "strategy/multitask": ["+strategy@strategy.tasks.a=sft", "+strategy@strategy.tasks.b=dpo"],
     "evaluator/code_execution": ["evaluator.code_execution.allow=true"],
+    "evaluator/json_schema": ["evaluator.json_schema.schema=ticket.json"],
+    "evaluator/query_execution": ["evaluator.query_execution.database=shop.sqlite"],
     "evaluator/reward_model": ["evaluator.reward_model.path=./judge"],
     "data/json": ["data.json.path=train.jsonl"],
     "data/csv": ["data.csv.path=train.csv"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,3 +26,10 @@ def kept(rows: Sequence[Row], field: str, evaluator: str) -> list[Any]:
         f" ({', '.join(known) or 'none is kept'}).{nearest(field, known)} Keep the file's column of that name with"
         f" {source}.keep=[{','.join([*known, field])}], or name the sets that have it with evaluator.{evaluator}.sets"
     )
+
+
+def reasons(rows: Sequence[Row], found: Sequence[tuple[str, str]]) -> str:
+    """`; 3 no JSON (first a.jsonl:2: …)` for each kind of fault, the most frequent first; an empty kind is none."""
+    counts = Counter(kind for kind, _ in found if kind)
+    first = {kind: f"{row.place}: {detail}" for row, (kind, detail) in reversed(list(zip(rows, found, strict=True)))}
+    return "".join(f"; {count} {kind} (first {first[kind]})" for kind, count in counts.most_common())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -100,11 +99,11 @@ class CodeExecution(Evaluator):
 
     def _say(self, variant: str, rows: Sequence[Row], found: Sequence[Outcome], context: Context) -> None:
         from tuneforge.evaluation.execution.sandbox import namespaces
+        from tuneforge.evaluation.kept import reasons
 
-        counts = Counter(outcome.kind for outcome in found)
-        first = {o.kind: f"{row.place}: {o.detail}" for row, o in reversed(list(zip(rows, found, strict=True)))}
-        why = "; ".join(f"{counts[kind]} {kind} (first {first[kind]})" for kind in FAILURES if counts[kind])
-        context.note(f"{self.name}: {variant}: {counts['pass']} of {len(rows)} pass{f'; {why}' if why else ''}")
+        passed = sum(outcome.kind == "pass" for outcome in found)
+        faults = [("" if outcome.kind == "pass" else outcome.kind, outcome.detail) for outcome in found]
+        context.note(f"{self.name}: {variant}: {passed} of {len(rows)} pass{reasons(rows, faults)}")
         lacking = [] if namespaces() else ["namespaces"]
         lacking += [] if all(outcome.confined for outcome in found) else ["Landlock"]
         if lacking:
