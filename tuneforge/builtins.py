@@ -154,10 +154,10 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy,
-    classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following, token_f1, rouge, bleu,
-    chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias, judge, rubric,
-    json_schema, query_execution."""
+    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
+    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
+    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
+    length_bias, judge, rubric, json_schema, query_execution, robustness."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
@@ -181,6 +181,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.retrieval import Retrieval
     from tuneforge.evaluator.reward_accuracy import RewardAccuracy
     from tuneforge.evaluator.reward_model import RewardModel
+    from tuneforge.evaluator.robustness import Robustness
     from tuneforge.evaluator.rouge import Rouge
     from tuneforge.evaluator.rubric import Rubric
     from tuneforge.evaluator.span_f1 import SpanF1
@@ -188,10 +189,10 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.token_f1 import TokenF1
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
-        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu, Chrf,
-        Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric, JsonSchema,
-        QueryExecution,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
+        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
+        TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
+        LengthBias, Judge, Rubric, JsonSchema, QueryExecution, Robustness,
     ]  # fmt: skip
 
 

@@ -21,7 +21,8 @@ def asked(columns: Mapping[str, Any]) -> str:
 
 def asking(row: Row, question: str, **columns: Any) -> Row:
     """The row with another question in place of the last thing said, and other columns; its id is its content's."""
-    made = {**row.columns, **columns, **_questioned(row.columns, question)}
+    made = {**row.columns, **columns}
+    made |= _questioned(made, question)
     return replace(row, columns=made, id=content_hash(made))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,3 +29,13 @@ def spearman(one: Floats, other: Floats) -> float:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+
+
+def over_rows(columns: Sequence[Floats]) -> Floats:
+    """(n,) the mean of several arrays (n,) in each row, without their NaN; NaN where a row has nothing else."""
+    stacked = np.stack(columns)
+    told = ~np.isnan(stacked)
+    counts = told.sum(axis=0)
+    sums = np.where(told, stacked, 0.0).sum(axis=0)
+    found: Floats = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return found
