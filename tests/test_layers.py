@@ -22,12 +22,12 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("choices", "complaints", "refusals"),
     ("experiments",),
     ("composition", "saved", "context"),
-    (*KINDS, "training", "preparation", "audit", "evaluation", "report"),
+    (*KINDS, "training", "preparation", "audit", "evaluation", "comparison", "report"),
     ("builtins",),
     ("terminal", "record", "announce", "ranks"),
     ("exporting", "saving"),
     ("execute", "commands"),
-    ("rank", "warm", "forked", "grid", "programs", "compare", "export"),
+    ("rank", "warm", "forked", "grid", "programs", "compare", "side_by_side", "export"),
     ("cli", "completion", "__init__"),
 )
 """Left to right: a module may import, at module level, from its own layer and those before it."""

@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "data, proof, baseline, training, evaluation, verdict (the default)",
     "check": "everything before the first step; also on a finished run: tuneforge check RUN",
     "evaluate": "MODEL… : only the evaluators, on model folders, adapters and runs",
+    "compare": "RUN… : runs, grids and evaluated models side by side, on one protocol",
     "export": "RUN: the tuned model merged, cast or quantised, compared with the original",
     "plugins": "list what is installed; show GROUP/NAME; check",
     "completion": "bash, zsh or fish: print the completion script",
@@ -38,6 +39,8 @@ HELP = {
     "Reads the data, proves mask, packing and leakage, plans time; trains nothing.",
     "evaluate": "tuneforge evaluate MODEL… [KEY=VALUE…]\n\n  tuneforge evaluate outputs/latest\n"
     "  tuneforge evaluate ./adapter ./base test=test.jsonl evaluator=exact_match",
+    "compare": "tuneforge compare RUN RUN… [against=RUN] [output_dir=DIR]\n\n"
+    "  tuneforge compare outputs/2026-11-28/10-02-11-sft outputs/latest\n  tuneforge compare GRID",
     "export": "tuneforge export RUN [exporter=NAME] [exporter.NAME.KEY=VALUE…]\n\n  tuneforge export outputs/latest\n"
     "  tuneforge export outputs/latest exporter=merged exporter.merged.dtype=float16",
     "plugins": "tuneforge plugins [list | show GROUP/NAME | check]",
@@ -137,9 +140,9 @@ def dispatch(words: list[str]) -> int:
         sys.stdout.write(help_text(arguments.command if words[0] in COMMANDS else ""))
         return 0
     _say_failures()
-    command = {"plugins": _plugins, "completion": _completion, "evaluate": _evaluate, "export": _export}.get(
-        arguments.command, _run
-    )
+    command = {
+        "plugins": _plugins, "completion": _completion, "evaluate": _evaluate, "compare": _compare, "export": _export
+    }.get(arguments.command, _run)  # fmt: skip
     return command(arguments)
 
 
@@ -192,6 +195,12 @@ def _evaluate(arguments: Arguments) -> int:
     if not arguments.paths:
         raise ConfigError("evaluate: name a model folder, an adapter or a run: tuneforge evaluate outputs/latest")
     return compare.evaluate(arguments.paths, arguments.overrides, arguments.config_dirs)
+
+
+def _compare(arguments: Arguments) -> int:
+    from tuneforge import side_by_side
+
+    return side_by_side.run(arguments.paths, arguments.overrides)
 
 
 def _export(arguments: Arguments) -> int:

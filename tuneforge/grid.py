@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tuneforge import composition, record, saved, terminal
-from tuneforge.errors import ConfigError
+from tuneforge.errors import ConfigError, TuneForgeError
 from tuneforge.evaluation.figures import with_interval
 from tuneforge.files import write_json
 from tuneforge.forked import forks
@@ -96,15 +96,32 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _conclude(root: Path, points: Sequence[Point], codes: Sequence[int]) -> None:
-    """comparison.json and .csv, and the table on the terminal."""
+    """comparison.json, .csv and .html, and the table on the terminal."""
     rows = [row for point, code in zip(points, codes, strict=True) for row in _rows(point, code)]
-    write_json(root / "comparison.json", {"schema": 1, "rows": rows})
+    write_json(root / "comparison.json", {"schema": 1, "rows": rows, **_side_by_side(root, points)})
     with (root / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
     _table(points, codes, rows)
     terminal.say("table", f"{root}/comparison.csv")
+
+
+def _side_by_side(root: Path, points: Sequence[Point]) -> dict[str, Any]:
+    """The page; and what comparison.json holds of it, the paired differences to the first point as `differences`."""
+    from tuneforge.comparison import comparing, contestants
+    from tuneforge.report.comparison import write_page
+
+    names = {p.folder: f"{p.number} {' '.join(p.overrides)}".strip() for p in points}
+    try:
+        made = comparing.compare([one for folder, name in names.items() for one in contestants.read(folder, name)])
+    except TuneForgeError as error:  # the points' own numbers stand all the same
+        terminal.say("note", f"no comparison.html: {error}")
+        return {}
+    terminal.say("page", str(write_page(root, made)))
+    facts = comparing.as_json(made)
+    differences = [row for row in facts.pop("rows") if row["versus"]]
+    return {**facts, "differences": differences}
 
 
 def _rows(point: Point, code: int) -> list[dict[str, Any]]:

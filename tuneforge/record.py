@@ -30,9 +30,15 @@ LIBRARIES = ("torch", "transformers", "peft", "lightning", "tokenizers", "hydra-
 
 def new_folder(run: Run) -> Path:
     """The run directory: `output_dir`, else outputs/<date>/<time>-<name>; made, and free of another run."""
-    name = run.name or run.strategy.name
-    if run.output_dir is not None:
-        folder = Path(run.output_dir).expanduser()
+    folder = free_folder(run.output_dir, run.name or run.strategy.name)
+    (folder / "logs").mkdir(exist_ok=True)
+    return folder
+
+
+def free_folder(output_dir: str | None, name: str) -> Path:
+    """`output_dir`, else outputs/<date>/<time>-<name>; made, and free of another run."""
+    if output_dir is not None:
+        folder = Path(output_dir).expanduser()
         if (folder / "run.json").exists():
             raise ConfigError(
                 f"output_dir={folder}: holds a run already; continue it with resume={folder}, or name another"
@@ -45,7 +51,6 @@ def new_folder(run: Run) -> Path:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "logs").mkdir(exist_ok=True)
     except OSError as error:
         raise ConfigError(f"output_dir={folder}: cannot be made: {error.strerror}") from error
     return folder

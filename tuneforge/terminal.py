@@ -19,13 +19,13 @@ def console() -> Console:
 
 def say(label: str, text: str, style: str = "") -> None:
     """One line: a label of eleven columns, then text."""
-    line = Text.assemble("  ", (f"{label:<11}", "bold"), (_printable(text), style))
+    line = Text.assemble("  ", (f"{label:<11}", "bold"), (printable(text), style))
     console().print(line)
 
 
 def heading(text: str, detail: str = "", style: str = "bold") -> None:
     """A heading at the margin."""
-    console().print(Text.assemble((text, style), "  ", _printable(detail)))
+    console().print(Text.assemble((text, style), "  ", printable(detail)))
 
 
 def opening(name: str, folder: str, latest: bool) -> None:
@@ -37,7 +37,7 @@ def opening(name: str, folder: str, latest: bool) -> None:
     )
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text from data without control characters, so that no escape sequence reaches the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 

@@ -30,6 +30,7 @@ def samples(measured: Measured) -> Iterator[dict[str, Any]]:
                 "role": held.role,
                 "id": key,
                 "place": row.place,
+                "group": row.group,
                 **_asked(row),
                 "answers": {v: a.text for v, a in answers.items()},
                 "finish": {v: a.error or a.finish for v, a in answers.items()},

@@ -172,17 +172,20 @@ def _evaluators(samples: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -> dict[str, float] | None:
-    """Variant → score: the statistic named like the evaluator or one of its metrics, else bits per byte."""
-    names = [f"{evaluator}.{name}" for name in (evaluator, *sorted(metrics))]
-    found = {}
-    for variant, numbers in (sample.get("scores") or {}).items():
-        score = next((numbers[name] for name in names if name in numbers), None)
-        if score is None and numbers.get(f"{evaluator}.bytes"):
-            score = numbers[f"{evaluator}.nats"] / numbers[f"{evaluator}.bytes"] / math.log(2)
-        if score is not None:
-            found[variant] = float(score)
+def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -> Score | None:
+    """Variant → score; None where tuned or what it has to beat has none."""
+    scores = sample.get("scores") or {}
+    found = {v: score for v, numbers in scores.items() if (score := score_of(numbers, evaluator, metrics)) is not None}
     return found if "tuned" in found and len(found) > 1 else None
+
+
+def score_of(numbers: Mapping[str, float], evaluator: str, metrics: Iterable[str]) -> float | None:
+    """The statistic of a row that is named like the evaluator or one of its metrics, else bits per byte."""
+    names = [f"{evaluator}.{name}" for name in (evaluator, *sorted(metrics))]
+    score = next((numbers[name] for name in names if numbers.get(name) is not None), None)
+    if score is None and numbers.get(f"{evaluator}.bytes"):
+        score = numbers[f"{evaluator}.nats"] / numbers[f"{evaluator}.bytes"] / math.log(2)
+    return None if score is None else float(score)
 
 
 def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:

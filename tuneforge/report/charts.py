@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, standing, with_interval
@@ -42,9 +42,9 @@ class Panel:
     height: float
     shade: tuple[float, float] | None
     """Beginning and width of the loss that the budget accepts."""
-    budget: str
-    difference: str
-    state: str
+    budget: str = ""
+    difference: str = ""
+    state: str = ""
 
 
 def panels(metrics: Mapping[str, Any]) -> list[Panel]:
@@ -76,28 +76,37 @@ def _panel(
     budget: Mapping[str, Any] | None,
     verdict: Mapping[str, Any],
 ) -> Panel:
-    first = next(iter(values.values()))
     base = values.get("base", {}).get("value")
-    better = bool(first["higher_is_better"])
+    better = bool(next(iter(values.values()))["higher_is_better"])
     edge = None if budget is None or base is None else base - budget["budget"] * (1 if better else -1)
-    scale = _Scale([x for r in values.values() for x in (r["low"], r["value"], r["high"])] + [edge])
-    dots = [_dot(v, values[v], i, scale) for i, v in enumerate(in_order(values))]
-    shade = None if edge is None or base is None else _span(scale(edge), scale(base))
     versus = beaten(r["versus"] for r in rows if r["versus"])
     change = next((r for r in rows if r["versus"] == versus), None)
+    drawn = panel(
+        role, {v: values[v] for v in in_order(values)}, None if edge is None or base is None else (edge, base)
+    )
+    return replace(
+        drawn,
+        budget="" if budget is None else f"-{figure(budget['budget'])}",
+        difference=f"tuned - {versus}  {interval(change, sign=True)}" if change else "",
+        state=str(budget["state"]) if budget else standing(verdict) if role == "target" else "",
+    )
+
+
+def panel(role: str, values: Mapping[str, Mapping[str, Any]], accepted: tuple[float, float] | None = None) -> Panel:
+    """A metric row of each variant, in that order; `accepted` are the two ends of what is shaded."""
+    first = next(iter(values.values()))
+    scale = Scale([x for r in values.values() for x in (r["low"], r["value"], r["high"])] + [*(accepted or ())])
+    dots = [_dot(name, row, i, scale) for i, (name, row) in enumerate(values.items())]
     return Panel(
         role=role,
         metric=str(first["metric"]),
         set="all target sets" if first["set"] == "*" else str(first["set"]),
         n=int(first["n"]),
-        higher_is_better=better,
+        higher_is_better=bool(first["higher_is_better"]),
         dots=dots,
         ticks=[(scale(t), figure(t, scale.digits)) for t in scale.ticks],
         height=len(dots) * STEP + 34,
-        shade=shade,
-        budget="" if budget is None else f"-{figure(budget['budget'])}",
-        difference=f"tuned - {versus}  {interval(change, sign=True)}" if change else "",
-        state=str(budget["state"]) if budget else standing(verdict) if role == "target" else "",
+        shade=_span(scale(accepted[0]), scale(accepted[1])) if accepted else None,
     )
 
 
@@ -106,7 +115,7 @@ def interval(row: Mapping[str, Any], sign: bool = False) -> str:
     return with_interval(row["value"], row["low"], row["high"], sign)
 
 
-def _dot(variant: str, row: Mapping[str, Any], place: int, scale: _Scale) -> Dot:
+def _dot(variant: str, row: Mapping[str, Any], place: int, scale: Scale) -> Dot:
     low, high = (None if row[k] is None else scale(row[k]) for k in ("low", "high"))
     return Dot(variant, 16 + place * STEP, scale(row["value"]), low, high, interval(row))
 
@@ -115,7 +124,7 @@ def _span(a: float, b: float) -> tuple[float, float]:
     return min(a, b), abs(a - b)
 
 
-class _Scale:
+class Scale:
     """Values to SVG units: 0 to 1 for shares, to less where all are small; else their range with some air."""
 
     def __init__(self, values: Sequence[float | None]) -> None:

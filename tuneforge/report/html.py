@@ -133,4 +133,5 @@ def commands(run: files.RunFiles) -> list[tuple[str, str]]:
         found.insert(0, ("go on", f"tuneforge resume={folder}"))
     if (run.folder / "model").is_dir():
         found += [("measure it", f"tuneforge evaluate {folder}"), ("export it", f"tuneforge export {folder}")]
+        found.append(("compare it", f"tuneforge compare {folder} OTHER"))
     return found
