@@ -64,11 +64,12 @@ def test_classification_from_rows_to_a_model_that_stock_libraries_load(
     assert any(f"[[{kind}]]" in said for kind in KINDS)
     assert "classes    3: " in said
     assert "stop token" not in said
-    assert "majority: always" in said
-    assert "tuned - majority" in said
+    assert "Baseline  majority ." in said
+    assert "-> linear probe (" in said
+    assert "tuned - linear_probe" in said
     metrics = read(workplace / "run" / "metrics.json")
     assert {(r["model"], r["versus"]) for r in metrics["rows"]} == {
-        ("majority", ""), ("tuned", ""), ("tuned", "majority")
+        ("linear_probe", ""), ("tuned", ""), ("tuned", "linear_probe")
     }  # fmt: skip
     folder = workplace / "run" / "model"
     more = load_labels(folder)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tuneforge.components import LM, Context, Evaluator
@@ -11,8 +12,10 @@ from tuneforge.evaluation.baseline import Choice, best, check_metric, choose_pro
 from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.heads import HeadLM
 from tuneforge.evaluation.lexical import Bm25
+from tuneforge.evaluation.likelihood import LabelLikelihood, PairPrompt, Quiet, causal, wordless
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.naive import Lexicon, Longer, Majority
+from tuneforge.evaluation.probe import probes
 from tuneforge.evaluation.unable import Unable
 from tuneforge.rows import HeldOut, Loaded, Row
 
@@ -46,14 +49,73 @@ def contenders(
         return {"base": base} | ({"prompted": choice.lm} if choice.lm is not base else {}), choice
     check_metric(run, evaluators)
     if head in FRESH:
-        choice = _rule(head, train, context)
-        _check_unit(run, evaluators, choice)
+        choice = _without_head(run, loaded, evaluators, held_out, train, context)
         return {choice.lm.variant: choice.lm}, choice
     found = HeadLM("base", loaded, context)
     choice = Choice(found, "base", "the base itself, on the same hidden tokens")
     if head == "embedding":
         choice = _retriever(run, found, evaluators, held_out, context)
     return {"base": found} | {choice.lm.variant: choice.lm}, choice
+
+
+def _without_head(
+    run: Run,
+    loaded: Loaded,
+    evaluators: Mapping[str, Evaluator],
+    held_out: Sequence[HeldOut],
+    train: Sequence[Row],
+    context: Context,
+) -> Choice:
+    """The best of the rule that looks at no model and of what the model says without its new head.
+
+    Chosen on validation rows. Without these the linear probe for classes, and the rule for rewards.
+    """
+    rule = _rule(run.strategy.head, train, context)
+    if run.strategy.head == "token_classification":
+        return rule
+    _check_unit(run, evaluators, rule)
+    key, rows = validation_rows(run, evaluators, held_out)
+    candidates = {rule.name: rule.lm, **_of_model(run, loaded, train, context, asked=bool(rows))}
+    if rows:
+        quiet = Quiet(run, context.folder, context.cache, context.labels)  # the chosen one is measured aloud
+        return best(run, candidates, key, evaluators[key], rows, quiet)
+    name = list(candidates)[:2][-1]
+    reason = f"no validation rows to choose a baseline on, so {name if name != rule.name else rule.reason}"
+    context.note(reason)
+    return Choice(candidates[name], name, reason)
+
+
+def _of_model(run: Run, loaded: Loaded, train: Sequence[Row], context: Context, asked: bool) -> dict[str, LM]:
+    """What the model as found says of the job: asked as a language model, and by its states. What cannot is said."""
+    found: dict[str, LM] = {}
+    if asked:
+        name = "label likelihood" if run.strategy.head == "sequence_classification" else "A/B prompt"
+        with _left_out(name, context):
+            found[name] = _as_language_model(run, loaded, train, context)
+    if run.strategy.head == "sequence_classification":
+        with _left_out("linear probe", context):
+            found |= probes(run, HeadLM("linear_probe", loaded, context), train)
+    return found
+
+
+def _as_language_model(run: Run, loaded: Loaded, train: Sequence[Row], context: Context) -> LM:
+    """ConfigError with the reason where the model, or the job, cannot be asked so."""
+    if run.strategy.head == "reward":
+        return PairPrompt(causal(run, loaded, context), context)
+    if odd := wordless(context.labels):
+        raise ConfigError(f"the class '{odd[0]}' is no word")
+    if any(isinstance(row.columns.get("label"), list) for row in train):
+        raise ConfigError("a text may have several classes")
+    return LabelLikelihood(causal(run, loaded, context), context.labels, context)
+
+
+@contextmanager
+def _left_out(name: str, context: Context) -> Iterator[None]:
+    """A candidate that cannot be had is no error: the reason is said."""
+    try:
+        yield
+    except ConfigError as error:
+        context.note(f"baseline: {name} is left out: {error}")
 
 
 def _rule(head: str, train: Sequence[Row], context: Context) -> Choice:

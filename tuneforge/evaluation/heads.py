@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneforge.components import Context
-from tuneforge.errors import TuneForgeError
+from tuneforge.errors import ConfigError, TuneForgeError
 from tuneforge.evaluation.lm import context_length
 from tuneforge.evaluation.unable import Unable
 from tuneforge.rows import Encoded, Loaded, Rejected, Row
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 BATCH_TOKENS = 16384
 HIDDEN, SEED = 0.15, 0
 """Share of a text's tokens that a masked language model has to guess, and the seed by which they are chosen."""
+POOLINGS = ("mean", "last")
+"""How the states of a text's tokens become one vector of features."""
 Ids = Sequence[int]
 
 
@@ -116,6 +118,21 @@ class HeadLM(Unable):
         for at, (nats, tokens) in zip(owners, self._hidden(pieces), strict=True):
             found[at, :2] += nats, tokens
         return found
+
+    def pooled(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        """(n, poolings, width) states of the model's last layer for each text. ConfigError where it gives none."""
+        from tuneforge.training.loss.embedding import pool
+
+        def read(batch: Batch) -> Iterator[NDArray[np.float32]]:
+            mask = batch["attention_mask"]
+            out = self.model(input_ids=batch["input_ids"], attention_mask=mask, output_hidden_states=True)
+            states = getattr(out, "hidden_states", None)
+            if states is None:
+                raise ConfigError(f"{type(self.model).__name__} gives no states of its layers")
+            pools = [pool(states[-1], mask, pooling).float().cpu().numpy() for pooling in POOLINGS]
+            return iter(np.stack(pools, 1))
+
+        return np.stack(self._rowwise(self._parts(rows, "input_ids"), read))
 
     # ---------------------------------------------------------------- how
 

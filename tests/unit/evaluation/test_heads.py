@@ -203,9 +203,11 @@ def judged(context: RunContext, rows: list[Row], probabilities: Any) -> dict[str
     sets = [subjects.held(rows)]
     chosen, _ = default_evaluators(context.run, sets, {"classification": Evaluator})
     loaded = Loaded(model("Llama", "ForSequenceClassification"), tokens())
-    variants, choice = contenders(context.run, loaded, chosen, [], train, context)
+    easy = subjects.held(heads.labelled(["good"] * 9), split="validation")
+    variants, choice = contenders(context.run, loaded, chosen, [easy], train, context)
     assert list(variants) == ["majority"]
-    assert choice.reason == "majority: always 'good', the class of .50 of the training rows"
+    assert choice.reason.startswith("majority 1.00, ")
+    assert choice.reason.endswith(" -> majority")
     fixed = heads.Fixed(predict=probabilities)
     fixed.labels = NAMES  # type: ignore[attr-defined]
     measured = measure(context.run, variants, sets, chosen, context)
