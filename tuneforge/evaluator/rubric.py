@@ -52,6 +52,7 @@ class Rubric(Evaluator):
         several = (alpha,) if len(self.teachers) > 1 else ()
         own = tuple(Metric(name) for name in self._asking(0).names)
         vars(self)["metrics"] = (score, *own, valid, *several)
+        self._reached = False
 
     def check(self, run: Run) -> Iterable[str]:
         """Teachers that are there, criteria with names, a scale with two ends."""
@@ -64,8 +65,15 @@ class Rubric(Evaluator):
             yield f"criteria: {', '.join(sorted(taken))} is a metric of its own; call the criterion otherwise"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
-        """Scores of the answers; rows without a valid score hold NaN."""
-        return self._judged(rows, lm.generate(rows, self.max_tokens), context)
+        """Scores of the answers, NaN where none is valid. ConfigError for a judge who cannot be asked at first."""
+        answers = lm.generate(rows, self.max_tokens)
+        if not self._reached:
+            from tuneforge.evaluation.judging import panel, questions
+
+            first = questions.rating(rows[0], answers[0].text, self._asking(context.seed))
+            panel.reach(panel.chosen(self.teachers, context), first, context)
+            self._reached = True
+        return self._judged(rows, answers, context)
 
     def judge(self, rows: Sequence[Row], answers: Sequence[Answer], context: Context) -> Iterable[Stats]:
         """As `measure`; an answer that nobody scored has the mean score of the others, else the middle of the scale."""

@@ -240,6 +240,12 @@ def test_a_row_without_a_score_is_left_out_and_as_a_reward_neutral(make_context:
     assert column(list(rubric.judge(ROWS, answers, context)), "score") == [4.5, 2.5, 1.5, 1.5]
 
 
+def test_who_cannot_be_asked_ends_the_run_before_it_trains(make_context: Any) -> None:
+    lm: Any = Said("base", MINE)
+    with pytest.raises(ConfigError, match=r"teacher.mute does not answer: no line of .*mute.jsonl matches"):
+        list(Rubric().measure(lm, ROWS, make_context(mute=[{"match": "never", "answer": "x"}])))
+
+
 # ---------------------------------------------------------------- settings
 
 
