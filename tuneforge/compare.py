@@ -55,8 +55,10 @@ def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequen
             context = RunContext(run, folder, notes=notes)
             if run.teacher:
                 book.update(teachers=context.spent)
-            _measure(run, found, context, book)
-    announce.teachers(context.spent)
+            try:
+                _measure(run, found, context, book)
+            finally:
+                announce.teachers(context.spent)
     terminal.say("metrics", f"{folder}/metrics.json")
     return 0
 
