@@ -156,8 +156,8 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
     reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
-    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
-    length_bias, judge, rubric, json_schema, query_execution, robustness."""
+    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias,
+    judge, rubric, json_schema, query_execution, robustness, verbatim."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bleu import Bleu
@@ -187,12 +187,13 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.span_f1 import SpanF1
     from tuneforge.evaluator.tag_accuracy import TagAccuracy
     from tuneforge.evaluator.token_f1 import TokenF1
+    from tuneforge.evaluator.verbatim import Verbatim
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
-        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
-        TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
-        LengthBias, Judge, Rubric, JsonSchema, QueryExecution, Robustness,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
+        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu,
+        Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric,
+        JsonSchema, QueryExecution, Robustness, Verbatim,
     ]  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def result_table(metrics: Mapping[str, Any]) -> Table:
 def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]:
     by_set: dict[tuple[str, str, str, str], dict[tuple[str, str], Mapping[str, Any]]] = {}
     for row in metrics["rows"]:
-        if row["split"] == "test":
+        if row["split"] in ("test", "train"):  # training rows: what was memorised
             key = row["role"], row["set"], row["evaluator"], row["metric"]
             by_set.setdefault(key, {})[row["model"], row["versus"]] = row
     lines = []
