@@ -67,7 +67,7 @@ def in_order(variants: Iterable[str]) -> list[str]:
 
 
 def beaten(variants: Iterable[str]) -> str:
-    """The variant that the tuned model is compared with first: the best prompt, else a rule, else the base."""
+    """The variant that the tuned model is compared with first: an earlier run, the best prompt, a rule, or the base."""
     there = in_order(variants)
     others = [name for name in there if name not in ("tuned", "prompted", "base", EARLIER)]
-    return next((name for name in ("prompted", *others, "base") if name in there), "")
+    return next((name for name in (EARLIER, "prompted", *others, "base") if name in there), "")

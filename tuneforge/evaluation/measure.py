@@ -14,7 +14,7 @@ import numpy as np
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, TuneForgeError, nearest
-from tuneforge.evaluation.figures import beaten
+from tuneforge.evaluation.figures import EARLIER, beaten
 from tuneforge.evaluation.lm import HFLM, row_key
 from tuneforge.evaluation.replayed import Replayed
 from tuneforge.evaluation.trouble import Trouble
@@ -175,7 +175,8 @@ def _trained(context: Context) -> list[HeldOut]:
 
 def _opponent(variants: Iterable[str], role: str) -> str:
     """Whom a pairwise evaluator compares with; a prompt is measured on target sets only."""
-    return beaten(v for v in variants if role == "target" or v != PROMPTED) or next(iter(variants))
+    known = [v for v in variants if v != EARLIER and (role == "target" or v != PROMPTED)]
+    return beaten(known) or next(iter(variants))
 
 
 def _places(measured: Measured, context: Context) -> Iterator[Place]:

@@ -158,7 +158,7 @@ def _opponent(run: Run, rows: Sequence[MetricRow]) -> str:
     if wanted is not None and wanted not in there:
         measured = ", ".join(sorted(there))
         raise ConfigError(f"gate.against={run.gate.against}: not measured on the target sets (there is {measured})")
-    return wanted or beaten(there)
+    return wanted or beaten(there - {EARLIER})
 
 
 def _names(row: MetricRow) -> tuple[str, str]:

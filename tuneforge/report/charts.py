@@ -79,7 +79,7 @@ def _panel(
     base = values.get("base", {}).get("value")
     better = bool(next(iter(values.values()))["higher_is_better"])
     edge = None if budget is None or base is None else base - budget["budget"] * (1 if better else -1)
-    versus = beaten(r["versus"] for r in rows if r["versus"])
+    versus = "base" if budget else beaten(r["versus"] for r in rows if r["versus"])
     change = next((r for r in rows if r["versus"] == versus), None)
     drawn = panel(
         role, {v: values[v] for v in in_order(values)}, None if edge is None or base is None else (edge, base)

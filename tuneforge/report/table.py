@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ROLES = ("target", "general", "safety")
+BUDGETED = ROLES[1:]
 
 
 def result_table(metrics: Mapping[str, Any]) -> Table:
@@ -41,13 +42,20 @@ def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]
         rows = by_set[key]
         if all(row["value"] is None for row in rows.values()) and not _means(metrics, key):
             continue  # about no row of this set: it stands in metrics.json
-        change = next((rows[k] for v in (beaten(models), "base") if (k := ("tuned", v)) in rows), None)
+        rivals = ("base",) if key[0] in BUDGETED else (beaten(models), "base")
+        change = next((rows[k] for v in rivals if (k := ("tuned", v)) in rows), None)
         cells = [_cell(rows.get((model, ""))) for model in models]
         cells[0] = cells[0].split(" [")[0]  # the base's interval is in metrics.json; here it would crowd out the others
         name = f"{key[0]} {'(all)' if key[1] == '*' else key[1]}" if key[1] != key[0] else key[0]
-        first = next(iter(rows.values()))
-        lines.append([f"  {name}", f"{key[3]}", f"n={first['n']}", *cells, _cell(change, True), _means(metrics, key)])
+        first, said = next(iter(rows.values())), _change(change, beaten(models))
+        lines.append([f"  {name}", f"{key[3]}", f"n={first['n']}", *cells, said, _means(metrics, key)])
     return lines
+
+
+def _change(row: Mapping[str, Any] | None, headed: str) -> str:
+    """The difference; from whom, where that is not whom the column names."""
+    other = f" to {row['versus']}" if row and row["versus"] != headed else ""
+    return f"{_cell(row, True)}{other}"
 
 
 def _cell(row: Mapping[str, Any] | None, sign: bool = False) -> str:

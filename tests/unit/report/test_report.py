@@ -273,7 +273,7 @@ def test_the_table_on_the_terminal() -> None:
         "better",
     ]
     assert lines[1] == expected
-    assert lines[3][-2:] == ["-.03 [-.06,+.00]", "not settled: budget -.05"]
+    assert lines[3][-2:] == ["-.03 [-.06,+.00] to base", "not settled: budget -.05"]
     assert lines[4][-1] == "within budget -.05"
 
 
