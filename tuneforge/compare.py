@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from tuneforge import announce, execute, record, saved, terminal
+from tuneforge import announce, execute, plugins, record, saved, terminal
 from tuneforge.composition import Composed, compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
@@ -20,7 +19,10 @@ from tuneforge.settings import Run
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-    from tuneforge.components import LM
+    from tuneforge.components import LM, Model
+    from tuneforge.evaluation.measure import Measured
+    from tuneforge.model.brought import Origin
+    from tuneforge.model.hf import Hf
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,14 @@ class Candidate:
     """One model to evaluate: what it is called, its base, and its adapter if it has one."""
 
     name: str
-    base: str
-    """Model folder or hub name, or the name of a model component."""
-    adapter: str = ""
+    base: Model
+    """Loads the whole model, or what the adapter stands on."""
+    adapter: Origin | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its classes are named, if it has any."""
+        return self.adapter.folder if self.adapter else Path(getattr(self.base, "path", "") or self.base.name)
 
 
 def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
@@ -65,19 +72,22 @@ def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequen
 
 def candidates(paths: Sequence[str]) -> Iterator[Candidate]:
     """What each path is; an adapter takes the model folder after it as its base, which is measured too."""
+    from tuneforge.model.brought import BOTTLENECK_CONFIG, PEFT_CONFIG, Origin
+
     for index, path in enumerate(paths):
-        folder = Path(path).expanduser()
-        name = _name(path, paths)
-        if (folder / "run.json").is_file():
-            yield _of_run(name, folder)
-        elif (folder / "adapter_config.json").is_file():
-            after = paths[index + 1] if index + 1 < len(paths) else ""
-            base = after if (Path(after).expanduser() / "config.json").is_file() and after else _base_of(folder)
-            yield Candidate(name, base, str(folder))
+        folder, name = Path(path).expanduser(), _name(path, paths)
+        after = Path(paths[index + 1] if index + 1 < len(paths) else "").expanduser()
+        adapter = (folder / PEFT_CONFIG).is_file() or (folder / BOTTLENECK_CONFIG).is_file()
+        if paths.count(path) > 1:
+            raise ConfigError(f"evaluate {path}: is named {paths.count(path)} times")
+        if adapter and after.name and (after / "config.json").is_file():
+            yield Candidate(name, _model(str(after)), Origin(folder, None))
+        elif adapter or (folder / "run.json").is_file():
+            yield _brought(name, folder)
         elif folder.exists() and not (folder / "config.json").is_file():
             raise ConfigError(f"evaluate {path}: holds no run.json, adapter_config.json or config.json")
         else:
-            yield Candidate(name, str(folder) if folder.exists() else path)
+            yield Candidate(name, _model(path))
 
 
 def _name(path: str, paths: Sequence[str]) -> str:
@@ -86,21 +96,37 @@ def _name(path: str, paths: Sequence[str]) -> str:
     return short if sum(Path(p).name == short for p in paths) == 1 else path
 
 
-def _of_run(name: str, folder: Path) -> Candidate:
-    model = folder.resolve() / "model"  # `outputs/latest` is about to name this evaluation
-    if not model.is_dir():
-        status = record.read_record(folder)["status"]
-        raise ConfigError(f"evaluate {folder}: the run left no model; its status is {status}")
-    if (model / "adapter_config.json").is_file():
-        return Candidate(name, _base_of(model), str(model))
-    return Candidate(name, str(model))
+def _model(path: str) -> Model:
+    """An installed model, a folder wherever it is seen from, or a hub name."""
+    installed = plugins.load().components.get(f"model/{path}")
+    folder = Path(path).expanduser()
+    found: Any = installed() if installed else _hf(str(folder.resolve()) if folder.exists() else path)
+    return cast("Model", found)
 
 
-def _base_of(adapter: Path) -> str:
-    base = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not base:
-        raise ConfigError(f"evaluate {adapter}: the adapter does not name its base; name it after the adapter")
-    return str(base)
+def _hf(path: str) -> Hf:
+    from tuneforge.model.hf import Hf
+
+    return Hf(path=path)
+
+
+def _brought(name: str, folder: Path) -> Candidate:
+    """A run or an adapter, which names its base."""
+    from tuneforge.model.brought import find
+
+    folder = folder.resolve()  # `outputs/latest` is about to name this evaluation
+    try:
+        origin = find(_hf(str(folder)))
+    except ConfigError as error:
+        text = str(error).removeprefix(f"model.path={folder}").removeprefix(":").strip()
+        raise ConfigError(f"evaluate {folder}: {text}") from error
+    if origin is None:
+        raise ConfigError(f"evaluate {folder}: its config.yaml or types.json is gone, which say what the run left")
+    base: Any = origin.base or _hf(str(origin.folder))
+    path = str(getattr(base, "path", ""))
+    if path and Path(path).expanduser().is_dir():
+        base = dataclasses.replace(base, path=str(Path(path).expanduser().resolve()))
+    return Candidate(name, base, origin if origin.base is not None else None)
 
 
 def _config(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> Composed:
@@ -149,6 +175,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
             one = measure(run, {lm.variant: lm}, sets, evaluators, context, measured)
             measured = one if measured is None else measured.merge(one)
     assert measured is not None
+    measured = _in_order(measured, [candidate.name for candidate in found])
     pairs = [(other.name, found[0].name) for other in found[1:]]
     metrics = rows(run, measured, pairs=pairs)
     written = {"schema": 1, "rows": metrics, "variants": measured.variants}
@@ -157,11 +184,18 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     _print(metrics)
 
 
+def _in_order(measured: Measured, names: list[str]) -> Measured:
+    """The variants as they were named, not as they shared a base."""
+    cells = sorted(measured.cells.items(), key=lambda cell: names.index(cell[0][1]))
+    variants = {name: measured.variants[name] for name in names if name in measured.variants}
+    return dataclasses.replace(measured, cells=dict(cells), variants=variants)
+
+
 def _labels(candidate: Candidate) -> Sequence[str]:
     """The classes that the model's own files name; none where it has none."""
     from tuneforge.training.text.classes import load_labels
 
-    names = load_labels(Path(candidate.adapter or candidate.base).expanduser()).get("id2label") or {}
+    names = load_labels(candidate.folder).get("id2label") or {}
     return [names[i] for i in sorted(names)]
 
 
@@ -176,35 +210,66 @@ def _askable(run: Run, sets: Sequence[HeldOut], tokenizer: Tokenizer, context: R
 
 
 def _variants(found: Sequence[Candidate], context: RunContext) -> Iterator[tuple[LM, Tokenizer]]:
-    """Each model in turn; a base that the next one shares is loaded once."""
+    """Each model in turn, those on one base together: it is loaded once, and again only where an adapter changed it."""
     from tuneforge.evaluation.contenders import under_test
+    from tuneforge.evaluation.memory import stamp
 
-    loaded: dict[str, Loaded] = {}
+    together: dict[str, list[Candidate]] = {}
     for candidate in found:
-        if candidate.base not in loaded:
-            loaded = {candidate.base: _load(candidate, context)}
-        model, tokenizer = loaded[candidate.base]
-        if candidate.adapter:
-            model = _adapted(loaded.pop(candidate.base), candidate.adapter)
-        yield under_test(candidate.name, Loaded(model, tokenizer), context), tokenizer
+        together.setdefault(repr((candidate.base, _own(candidate))), []).append(candidate)
+    for group in together.values():
+        base: Loaded | None = None
+        for candidate in group:
+            base = base or _load(candidate, context)
+            if candidate.adapter is None:
+                yield under_test(candidate.name, base, context), base.tokenizer
+                continue
+            as_found = stamp(base.model)
+            loaded = _adapted(base, candidate.adapter, context)
+            yield under_test(candidate.name, loaded, context), loaded.tokenizer
+            base = _bare(base, loaded.model, as_found)
+
+
+def _own(candidate: Candidate) -> dict[str, Any]:
+    """Classes and kind of problem that an adapter's files name."""
+    from tuneforge.training.text.classes import load_labels
+
+    return load_labels(candidate.folder) if candidate.adapter else {}
 
 
 def _load(candidate: Candidate, context: RunContext) -> Loaded:
     """The model or an adapter's base, with the head of the run's strategy and the classes of its own files."""
-    from tuneforge.training.text.classes import load_labels
-
-    own = load_labels(Path(candidate.adapter)) if candidate.adapter else {}
+    own = _own(candidate)
     labels = _labels(candidate) if own else ()
-    loaded = context.model(candidate.base).load(context.run.strategy.head, dataclasses.replace(context, labels=labels))
+    loaded = candidate.base.load(context.run.strategy.head, dataclasses.replace(context, labels=labels))
     if "problem_type" in own:
         loaded.model.config.problem_type = own["problem_type"]
     return loaded
 
 
-def _adapted(base: Loaded, adapter: str) -> Any:
-    from peft import PeftModel
+def _adapted(base: Loaded, origin: Origin, context: RunContext) -> Loaded:
+    """The adapter on its base, with the tokenizer and template that were saved with it."""
+    from tuneforge.model.brought import as_it_is, has_tokenizer
 
-    return PeftModel.from_pretrained(base.model, adapter)
+    tokenizer = base.tokenizer
+    if has_tokenizer(origin.folder):
+        tokenizer = _hf(str(origin.folder)).tokenizer(origin.folder, context)
+    try:
+        return Loaded(as_it_is(base.model, origin), tokenizer)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise ConfigError(
+            f"evaluate {origin.folder}: the adapter does not fit its base ({str(error).splitlines()[0]});"
+            " a model folder that is named after an adapter is taken for its base"
+        ) from error
+
+
+def _bare(base: Loaded, adapted: Any, as_found: tuple[Any, ...]) -> Loaded | None:
+    """The base without the adapter; None where it is no longer what was loaded."""
+    from tuneforge.evaluation.memory import stamp
+
+    inner: Any = getattr(adapted, "base_model", None)
+    model = inner.unload() if hasattr(inner, "unload") else base.model
+    return base._replace(model=model) if stamp(model) == as_found else None
 
 
 def _print(metrics: Sequence[dict[str, Any]]) -> None:

@@ -8,6 +8,8 @@ import json
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -72,7 +74,7 @@ class Measured:
         return Measured(**{name: mine[name] | theirs[name] for name in mine})
 
     def protocol(self, place: Place) -> str:
-        """Hash of scoring, decoding, rows and references: numbers with an equal one compare."""
+        """Hash of scoring, its versions, decoding, rows, references and fields: numbers with an equal one compare."""
         evaluator = self.evaluators[place.evaluator]
         settings = {k: v for k, v in dataclasses.asdict(evaluator).items() if k != "sets"}
         content = {
@@ -80,10 +82,11 @@ class Measured:
             "settings": settings,
             "max_tokens": evaluator.max_tokens,
             "decoding": "greedy",
+            "versions": _versions(type(evaluator)),
             "rows": [row_key(row) for row in self.rows[place]],
         }
-        if fields := [dict(row.fields) for row in self.rows[place] if row.fields]:
-            content["fields"] = fields
+        if any(row.fields for row in self.rows[place]):
+            content["fields"] = [dict(row.fields) for row in self.rows[place]]
         if asked := {name: who for name, who in self.teachers.items() if _asks(settings, name)}:
             content["teachers"] = asked
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -92,6 +95,21 @@ class Measured:
 def _asks(settings: Mapping[str, Any], teacher: str) -> bool:
     """Whether an evaluator with these settings asks it: by name, or whoever is configured."""
     return teacher == settings.get("teacher") or teacher in (settings.get("teachers", [""]) or [teacher])
+
+
+def _versions(evaluator: type[Evaluator]) -> dict[str, str]:
+    """Of what scores: the distribution that brings the evaluator, and the library that it names."""
+    modules = {evaluator.__module__.split(".")[0], evaluator.module} - {""}
+    return {module: _version(module) for module in sorted(modules)}
+
+
+@cache
+def _version(module: str) -> str:
+    try:
+        return metadata.version(module)
+    except metadata.PackageNotFoundError:
+        owners = metadata.packages_distributions().get(module, [])
+        return " ".join(f"{name} {metadata.version(name)}" for name in sorted(set(owners)))
 
 
 def default_evaluators(

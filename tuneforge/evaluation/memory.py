@@ -44,10 +44,10 @@ class Memory:
         from tuneforge.training.reference_cache import fingerprint
 
         try:
-            stamp = _stamp(self.model)
-            if stamp != self._stamp:
+            now = stamp(self.model)
+            if now != self._stamp:
                 self._identity = fingerprint(self.model, *_circumstances(self.model))
-                self._stamp = stamp
+                self._stamp = now
         except RuntimeError as error:
             self.problem = f"the bits of {type(self.model).__name__}'s weights cannot be read ({error})"
             self._identity = uuid.uuid4().hex
@@ -86,10 +86,11 @@ class Memory:
             return None
 
 
-def _stamp(model: Module) -> tuple[Any, ...]:
-    """Changes with the weights, however they are written, and with what acts on them: as fast as memory is read."""
+def stamp(model: Any) -> tuple[Any, ...]:
+    """Changes with weights, however they are written, config and what acts on them: as fast as memory is read."""
     state = [*model.named_parameters(), *model.named_buffers()]
-    return (*_circumstances(model), *((name, int(_bits(tensor).sum())) for name, tensor in state))
+    sums = [(name, int(_bits(tensor).sum())) for name, tensor in state]
+    return (*_circumstances(model), str(model.config.to_dict()), *sums)
 
 
 def _bits(tensor: Tensor) -> Tensor:

@@ -245,8 +245,8 @@ def load(model: Hf, origin: Origin, head: str, context: Context) -> Loaded:
         found = found._replace(model=_adapted(found.model, origin, asked, context))
     else:
         found = origin.base.load(head, _as(context, origin.base, Adapter()))
-        found = found._replace(model=_as_it_is(found.model, origin))
-    tokenizer = model.tokenizer(origin.folder, context) if _has_tokenizer(origin.folder) else found.tokenizer
+        found = found._replace(model=as_it_is(found.model, origin))
+    tokenizer = model.tokenizer(origin.folder, context) if has_tokenizer(origin.folder) else found.tokenizer
     return Loaded(found.model, tokenizer)
 
 
@@ -287,7 +287,7 @@ def _frozen_below(model: Any, folder: Path) -> Module:
     return cast("Module", found)
 
 
-def _as_it_is(model: Any, origin: Origin) -> Any:
+def as_it_is(model: Any, origin: Origin) -> Any:
     """The adapter on its base, nothing of it training."""
     if origin.kind == BOTTLENECK:
         from tuneforge import plugins
@@ -312,7 +312,7 @@ def _merged(origin: Origin, head: str, context: Context) -> Loaded:
         raise ConfigError(f"model.adapter=merge: an adapter of kind {origin.kind} cannot be merged into weights")
     loaded = origin.base.load(trained, _as(context, origin.base, Adapter()))
     kind = loaded.model.dtype
-    whole: Any = _as_it_is(loaded.model.float(), origin)
+    whole: Any = as_it_is(loaded.model.float(), origin)
     merged: Any = whole.merge_and_unload().to(kind)
     if trained == head:
         return Loaded(merged, loaded.tokenizer)
@@ -331,5 +331,6 @@ def _folder_model(base: Model, folder: str) -> Model:
     return Hf(path=folder)
 
 
-def _has_tokenizer(folder: Path) -> bool:
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a tokenizer was saved there."""
     return (folder / "tokenizer_config.json").is_file()
