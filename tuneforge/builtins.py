@@ -157,9 +157,10 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
     reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
     token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias,
-    judge, rubric, json_schema, query_execution, robustness, verbatim."""
+    judge, rubric, json_schema, query_execution, robustness, verbatim, bert_score."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
+    from tuneforge.evaluator.bert_score import BertScore
     from tuneforge.evaluator.bleu import Bleu
     from tuneforge.evaluator.chrf import Chrf
     from tuneforge.evaluator.classification import Classification
@@ -193,7 +194,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
         AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
         Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu,
         Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric,
-        JsonSchema, QueryExecution, Robustness, Verbatim,
+        JsonSchema, QueryExecution, Robustness, Verbatim, BertScore,
     ]  # fmt: skip
 
 

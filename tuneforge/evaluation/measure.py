@@ -164,6 +164,7 @@ def measure(
     measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in [*sets, *_trained(context)]})
     measured.teachers = {name: teacher.identity for name, teacher in run.teacher.items()}
     places = list(_places(measured, context))
+    _refuse_unused(run, measured, places)
     recorders = {name: Recorder(lm, name, measured.answers, measured.said) for name, lm in variants.items()}
     tasks = [
         (place, name)
@@ -220,6 +221,21 @@ def _places(measured: Measured, context: Context) -> Iterator[Place]:
                 place = Place(key, split, name)
                 measured.rows[place] = rows
                 yield place
+
+
+def _refuse_unused(run: Run, measured: Measured, places: Sequence[Place]) -> None:
+    """ConfigError for an evaluator that the config names and no row can be measured with."""
+    sets = {f"{split}.{name}": held.rows for (split, name), held in measured.sets.items() if split != "train"}
+    used = {place.evaluator for place in places}
+    for key, evaluator in measured.evaluators.items():
+        if key not in run.evaluator or key in used or evaluator.memorised or not any(sets.values()):
+            continue
+        columns = sorted({name for rows in sets.values() for row in rows[:1] for name in row.columns})
+        raise ConfigError(
+            f"evaluator={key}: no row of {', '.join(sets)} has what it needs ({evaluator.record}), they have"
+            f" {', '.join(columns)}; map its columns, as {next(iter(sets))}.columns.completion=NAME"
+            " (docs/evaluation.md: what each evaluator reads)"
+        )
 
 
 def _cell(place: Place, rows: Sequence[Row], stats: Sequence[Stats]) -> Cell:
