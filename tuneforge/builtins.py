@@ -157,11 +157,13 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
     reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
     token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias,
-    judge, rubric, json_schema, query_execution, robustness, verbatim, bert_score."""
+    judge, rubric, json_schema, query_execution, robustness, verbatim, bert_score,
+    calibration, selective."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bert_score import BertScore
     from tuneforge.evaluator.bleu import Bleu
+    from tuneforge.evaluator.calibration import Calibration
     from tuneforge.evaluator.chrf import Chrf
     from tuneforge.evaluator.classification import Classification
     from tuneforge.evaluator.code_execution import CodeExecution
@@ -185,6 +187,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.robustness import Robustness
     from tuneforge.evaluator.rouge import Rouge
     from tuneforge.evaluator.rubric import Rubric
+    from tuneforge.evaluator.selective import Selective
     from tuneforge.evaluator.span_f1 import SpanF1
     from tuneforge.evaluator.tag_accuracy import TagAccuracy
     from tuneforge.evaluator.token_f1 import TokenF1
@@ -195,6 +198,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
         Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu,
         Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric,
         JsonSchema, QueryExecution, Robustness, Verbatim, BertScore,
+        Calibration, Selective,
     ]  # fmt: skip
 
 

@@ -146,6 +146,7 @@ def _config(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequenc
 
 def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Record) -> None:
     from tuneforge.evaluation.confusion import confusions
+    from tuneforge.evaluation.curve_data import curves
     from tuneforge.evaluation.measure import default_evaluators, measure
     from tuneforge.evaluation.samples import write_samples
     from tuneforge.evaluation.tidy import rows
@@ -179,7 +180,8 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     pairs = [(other.name, found[0].name) for other in found[1:]]
     metrics = rows(run, measured, pairs=pairs)
     written = {"schema": 1, "rows": metrics, "variants": measured.variants}
-    write_json(context.folder / "metrics.json", written | {"confusions": confusions(measured, context)})
+    drawn = {"confusions": confusions(measured, context), "curves": curves(measured)}
+    write_json(context.folder / "metrics.json", written | drawn)
     write_samples(context.folder, measured)
     _print(metrics)
 

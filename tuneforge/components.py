@@ -384,6 +384,10 @@ class Evaluator(Component):
         """Metrics of one (bootstrap) sample from arrays (n,) of each statistic."""
         return {m.name: float(stats[m.name].mean()) for m in self.metrics}
 
+    def curves(self, stats: Mapping[str, ndarray]) -> Mapping[str, Sequence[Stats]]:
+        """What is to be drawn of these statistics: kind of curve → points with `x`, `y`, `n`, `low` and `high`."""
+        return {}
+
 
 @dataclass(kw_only=True)
 class Exporter(Component):

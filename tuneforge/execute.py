@@ -212,6 +212,7 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     """The tuned model on the same rows, and the verdict: metrics.json, samples.jsonl."""
     from tuneforge.evaluation.confusion import confusions
     from tuneforge.evaluation.contenders import under_test
+    from tuneforge.evaluation.curve_data import curves
     from tuneforge.evaluation.measure import PROMPTED, measure
     from tuneforge.evaluation.samples import write_samples
     from tuneforge.evaluation.slices import of_deciding
@@ -226,7 +227,8 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     variants = {name: dict(facts) for name, facts in measured.variants.items()}
     beaten = PROMPTED if run.strategy.head == "causal_lm" else base.choice.lm.variant
     variants.setdefault(beaten, {}).update(base.choice.facts)
-    write_metrics(context.folder, metrics, verdict, variants, confusions=confusions(measured, context), slices=found)
+    drawn = {"confusions": confusions(measured, context), "slices": found, "curves": curves(measured)}
+    write_metrics(context.folder, metrics, verdict, variants, **drawn)
     write_samples(context.folder, measured)
     passed = verdict.passes(run.gate.level)
     book.update(gate={"level": run.gate.level, "passed": passed}, verdict=asdict(verdict))

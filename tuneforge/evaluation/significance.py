@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneforge.evaluation.statistics import Aggregate, Floats, Interval, Z
+from tuneforge.evaluation.statistics import Aggregates, Floats, Interval, Z
 
 Z_POWER = 0.8416212335729143
 """80 % quantile of the normal distribution: the power at which a difference counts as detectable."""
@@ -46,31 +46,32 @@ def sign_flip(differences: Floats, groups: Sequence[str], seed: int) -> float:
     return _share(np.concatenate(list(blocks)), len(sums), FLIPS)
 
 
-def swap(
+def swaps(
     stats: Mapping[str, Floats],
     versus: Mapping[str, Floats],
-    aggregate: Aggregate,
+    aggregates: Aggregates,
     groups: Sequence[str],
     seed: int,
-) -> float:
-    """p-value of `aggregate(stats) - aggregate(versus)`: the two sides of whole groups are swapped.
+) -> list[float]:
+    """p-values of `aggregates(stats) - aggregates(versus)`, k numbers each: the sides of whole groups are swapped.
 
-    A swap in which the metric is not a number counts as one that differs more. NaN where the difference itself is none.
+    A swap in which a metric is not a number counts as one that differs more. NaN where a difference itself is none.
     """
-    observed = aggregate(stats) - aggregate(versus)
-    if not math.isfinite(observed):
-        return math.nan
+    observed = aggregates(stats) - aggregates(versus)
+    if not len(groups):
+        return [math.nan for _ in observed]
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     count, least = int(index.max()) + 1, abs(observed) * (1 - 1e-12)
 
-    def as_far(signs: NDArray[np.bool_]) -> bool:
+    def as_far(signs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         rows = signs[index]
-        here = aggregate({k: np.where(rows, v, versus[k]) for k, v in stats.items()})
-        there = aggregate({k: np.where(rows, versus[k], v) for k, v in stats.items()})
-        return not abs(here - there) < least
+        here = aggregates({k: np.where(rows, v, versus[k]) for k, v in stats.items()})
+        there = aggregates({k: np.where(rows, versus[k], v) for k, v in stats.items()})
+        return ~(abs(here - there) < least)
 
-    found = [as_far(signs) for block in _signs(count, SWAPS, seed) for signs in block]
-    return _share(np.array(found), count, SWAPS)
+    found = np.array([as_far(signs) for block in _signs(count, SWAPS, seed) for signs in block])
+    shares = [_share(column, count, SWAPS) for column in found.T]
+    return [p if math.isfinite(value) else math.nan for p, value in zip(shares, observed, strict=True)]
 
 
 def _signs(count: int, most: int, seed: int) -> Iterator[NDArray[np.bool_]]:
@@ -97,6 +98,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return [float(p) for p in adjusted]
+
+
+def reaching(interval: Interval, p: float) -> Interval:
+    """The interval, made to reach 0 where the p-value is above 5 %.
+
+    Percentiles are too narrow for few rows and long tails; swaps are exact however the rows are distributed. Their
+    word decides whether there is a difference at all.
+    """
+    if not p > 0.05 or math.isnan(interval.low):
+        return interval
+    return interval._replace(low=min(interval.low, 0.0), high=max(interval.high, 0.0))
 
 
 def detectable(interval: Interval) -> float:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Aggregate = Callable[[Mapping[str, Floats]], float]
+Aggregates = Callable[[Mapping[str, Floats]], Floats]
 
 Z = 1.959963984540054
 SAMPLES = 2000
@@ -107,31 +108,47 @@ def bootstrap(
     versus: Mapping[str, Floats] | None = None,
     samples: int = SAMPLES,
 ) -> Interval:
-    """Percentile interval of `aggregate(stats)`, or of its difference to `aggregate(versus)`, over groups.
+    """Percentile interval of `aggregate(stats)`, or of its difference to `aggregate(versus)`, over groups."""
+    return bootstraps(stats, lambda drawn: np.array([aggregate(drawn)]), groups, seed, versus, samples)[0]
+
+
+def bootstraps(
+    stats: Mapping[str, Floats],
+    aggregates: Aggregates,
+    groups: Sequence[str],
+    seed: int,
+    versus: Mapping[str, Floats] | None = None,
+    samples: int = SAMPLES,
+) -> list[Interval]:
+    """An interval for each of several numbers (k,) that `aggregates` makes of the same sample.
 
     `stats` holds arrays (n,); both sides see the same drawn rows. The percentiles are widened for few
     groups (Hesterberg 2015, expanded percentile); below ten groups a jackknife t interval is given.
     """
 
-    def difference(rows: NDArray[np.intp] | slice) -> float:
-        here = aggregate({k: v[rows] for k, v in stats.items()})
-        return here if versus is None else here - aggregate({k: v[rows] for k, v in versus.items()})
+    def difference(rows: NDArray[np.intp] | slice) -> Floats:
+        here = aggregates({k: v[rows] for k, v in stats.items()})
+        return here if versus is None else here - aggregates({k: v[rows] for k, v in versus.items()})
 
-    value = difference(slice(None))
+    values = difference(slice(None))
     if not len(groups):
-        return Interval(value, math.nan, math.nan)
+        return [Interval(float(value), math.nan, math.nan) for value in values]
     grouped = _Groups.of(groups)
     count = len(grouped.sizes)
     if count < FEW:
-        return _jackknife(difference, grouped, value)
+        return _jackknife(difference, grouped, values)
     rng = np.random.default_rng(seed)
     draws = np.array([difference(grouped.draw(rng)) for _ in range(samples)])
+    return [_percentiles(value, drawn, count) for value, drawn in zip(values, draws.T, strict=True)]
+
+
+def _percentiles(value: float, draws: Floats, count: int) -> Interval:
     finite = draws[np.isfinite(draws)]
     if not math.isfinite(value) or not len(finite):
-        return Interval(value, math.nan, math.nan)
+        return Interval(float(value), math.nan, math.nan)
     tail = _expanded_tail(count)
     low, high = np.quantile(finite, (tail, 1 - tail))
-    return Interval(value, float(low), float(high))
+    return Interval(float(value), float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -176,12 +193,14 @@ def _expanded_tail(n: int) -> float:
     return 0.5 * math.erfc(math.sqrt(n / (n - 1)) * student(n - 1) / math.sqrt(2))
 
 
-def _jackknife(difference: Callable[[NDArray[np.intp] | slice], float], grouped: _Groups, value: float) -> Interval:
-    """Student's t interval over leave-one-group-out values: for a mean it is the ordinary t interval."""
+def _jackknife(
+    difference: Callable[[NDArray[np.intp] | slice], Floats], grouped: _Groups, values: Floats
+) -> list[Interval]:
+    """Student's t intervals over leave-one-group-out values: for a mean it is the ordinary t interval."""
     count = len(grouped.sizes)
     if count < 2:
-        return Interval(value, math.nan, math.nan)
+        return [Interval(float(value), math.nan, math.nan) for value in values]
     everyone = np.arange(count)
     left = np.array([difference(grouped.rows(np.delete(everyone, g))) for g in everyone])
-    half = student(count - 1) * math.sqrt((count - 1) / count * float(((left - left.mean()) ** 2).sum()))
-    return Interval(value, value - half, value + half)
+    halves = student(count - 1) * np.sqrt((count - 1) / count * ((left - left.mean(0)) ** 2).sum(0))
+    return [Interval(float(v), float(v - half), float(v + half)) for v, half in zip(values, halves, strict=True)]

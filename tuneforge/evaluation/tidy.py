@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,9 @@ from numpy.typing import NDArray
 
 from tuneforge.components import Evaluator
 from tuneforge.evaluation.measure import PROMPTED, Cell, Measured, Place
-from tuneforge.evaluation.significance import detectable, holm, sign_flip, swap
-from tuneforge.evaluation.statistics import Aggregate, Floats, Interval, bootstrap, proportion, proportion_difference
+from tuneforge.evaluation.resampled import Resampled
+from tuneforge.evaluation.significance import detectable, holm, reaching, sign_flip
+from tuneforge.evaluation.statistics import Floats, Interval, proportion, proportion_difference
 from tuneforge.rows import Metric
 
 if TYPE_CHECKING:
@@ -51,9 +51,10 @@ def rows(
     pairs = _pairs(measured) if pairs is None else pairs
     for table in _tables(measured):
         evaluator = measured.evaluators[table.place.evaluator]
+        resampled = Resampled(table.cells, evaluator, run.seed)
         for metric in evaluator.metrics:
             shown = _in_own_unit(table, measured) if metric.own_unit else table
-            for model, versus, interval, p in intervals(shown, evaluator, metric, run.seed, pairs):
+            for model, versus, interval, p in intervals(shown, evaluator, metric, run.seed, pairs, resampled):
                 found.append(
                     {
                         "model": model,
@@ -130,17 +131,24 @@ def _joined(cells: list[tuple[str, Cell]]) -> Cell:
 
 
 def intervals(
-    table: Table, evaluator: Evaluator, metric: Metric, seed: int, pairs: Sequence[tuple[str, str]]
+    table: Table,
+    evaluator: Evaluator,
+    metric: Metric,
+    seed: int,
+    pairs: Sequence[tuple[str, str]],
+    resampled: Resampled | None = None,
 ) -> Iterator[tuple[str, str, Interval, float]]:
-    """(model, versus, interval, p-value): each variant by itself, then the differences."""
-    share = _is_share(evaluator, metric, table)
-    of = _aggregate(evaluator, metric)
+    """(model, versus, interval, p-value): each variant by itself, then the differences.
+
+    `resampled` holds what another metric of the same cells and evaluator needed already.
+    """
+    share, resampled = _is_share(evaluator, metric, table), resampled or Resampled(table.cells, evaluator, seed)
     for model, cell in table.cells.items():
         if share:
             told = _told(cell, metric)
             yield model, "", proportion(*_chosen(told, cell.groups, cell.stats[metric.name])), math.nan
         else:
-            yield model, "", bootstrap(cell.stats, of, cell.groups, seed), math.nan
+            yield model, "", resampled.alone(model)[metric.name], math.nan
     for model, versus in pairs:
         if model not in table.cells or versus not in table.cells:
             continue
@@ -148,23 +156,21 @@ def intervals(
         mean = share or type(evaluator).aggregate is Evaluator.aggregate
         sides = [c.stats[metric.name] for c in (one, other)] if mean else []
         *sides, groups = _chosen(_told(one, metric) & _told(other, metric), one.groups, *sides)
-        if share and evaluator.pairwise and groups:
-            found = _over_ties(sides[0], sides[1], groups)
-        elif share:
-            found = proportion_difference(sides[0], sides[1], groups)
+        if mean:
+            p = sign_flip(sides[0] - sides[1], groups, seed)
         else:
-            found = bootstrap(one.stats, of, one.groups, seed, other.stats)
-        swapped = partial(swap, one.stats, other.stats, of, one.groups, seed)
-        yield model, versus, found, sign_flip(sides[0] - sides[1], groups, seed) if mean else swapped()
+            p = resampled.p_values(model, versus)[metric.name]
+        if share and evaluator.pairwise and groups:
+            yield model, versus, _over_ties(sides[0], sides[1], groups), p
+        elif share:
+            yield model, versus, proportion_difference(sides[0], sides[1], groups), p
+        else:
+            yield model, versus, reaching(resampled.differences(model, versus)[metric.name], p), p
 
 
 def _over_ties(values: Floats, ties: Floats, groups: Sequence[str]) -> Interval:
     """Against what others are compared with in pairs: a tie by definition, which has no variance of its own."""
     return Interval(*(bound - float(ties.mean()) for bound in proportion(values, groups)))
-
-
-def _aggregate(evaluator: Evaluator, metric: Metric) -> Aggregate:
-    return lambda stats: float(evaluator.aggregate(stats)[metric.name])
 
 
 def _told(cell: Cell, metric: Metric) -> NDArray[np.bool_]:

@@ -16,8 +16,12 @@ def alone(n: int) -> list[str]:
     return [str(i) for i in range(n)]
 
 
-def mean(stats: dict[str, Floats]) -> float:
-    return float(stats["x"].mean())
+def mean(stats: dict[str, Floats]) -> Floats:
+    return stats["x"].mean(keepdims=True)
+
+
+def swap(a: Floats, b: Floats, groups: list[str]) -> float:
+    return ours.swaps({"x": a}, {"x": b}, mean, groups, 0)[0]
 
 
 @pytest.mark.parametrize(("up", "down", "same"), [(6, 16, 139), (1, 9, 3), (0, 5, 0), (8, 8, 20), (0, 0, 9)])
@@ -34,7 +38,7 @@ def test_few_groups_are_flipped_in_every_way_as_scipy_does() -> None:
         (a, b), lambda x, y, axis: (x - y).mean(axis=axis), permutation_type="samples", vectorized=True
     )
     assert ours.sign_flip(a - b, alone(11), 0) == pytest.approx(test.pvalue, abs=1e-12)
-    exact = ours.swap({"x": a[:10]}, {"x": b[:10]}, mean, alone(10), 0)
+    exact = swap(a[:10], b[:10], alone(10))
     assert exact == pytest.approx(ours.sign_flip(a[:10] - b[:10], alone(10), 0), abs=1e-12)
 
 
@@ -46,7 +50,7 @@ def test_many_groups_are_drawn_and_agree_with_scipy() -> None:
         n_resamples=9999, rng=3,
     )  # fmt: skip
     assert ours.sign_flip(a - b, alone(150), 0) == pytest.approx(test.pvalue, abs=0.015)
-    assert ours.swap({"x": a}, {"x": b}, mean, alone(150), 0) == pytest.approx(test.pvalue, abs=0.03)
+    assert swap(a, b, alone(150)) == pytest.approx(test.pvalue, abs=0.03)
     assert ours.sign_flip(a - b, alone(150), 0) == ours.sign_flip(a - b, alone(150), 0)
     assert ours.sign_flip(a + 9, alone(150), 0) == 1 / (ours.FLIPS + 1)
 
@@ -62,10 +66,10 @@ def test_rows_of_a_group_are_one_observation() -> None:
 def test_what_proves_nothing_and_what_is_no_number() -> None:
     assert ours.sign_flip(np.ones(1), ["a"], 0) == 1.0
     assert ours.sign_flip(np.zeros(40), alone(40), 0) == 1.0
-    assert ours.swap({"x": np.ones(30)}, {"x": np.ones(30)}, mean, alone(30), 0) == 1.0
+    assert swap(np.ones(30), np.ones(30), alone(30)) == 1.0
     assert math.isnan(ours.sign_flip(np.array([1.0, math.nan]), alone(2), 0))
     assert math.isnan(ours.sign_flip(np.zeros(0), [], 0))
-    assert math.isnan(ours.swap({"x": np.array([math.nan])}, {"x": np.ones(1)}, mean, ["a"], 0))
+    assert math.isnan(swap(np.array([math.nan]), np.ones(1), ["a"]))
 
 
 @pytest.mark.parametrize("kind", ["continuous", "grouped", "swapped"])
@@ -76,15 +80,15 @@ def test_p_values_are_uniform_where_there_is_no_difference(kind: str) -> None:
         hard = np.repeat(rng.exponential(1, n // 3), 3) if kind == "grouped" else rng.exponential(1, n)
         a, b = (hard * rng.lognormal(0, 0.5, n) for _ in range(2))
         if kind == "swapped":
-            found.append(ours.swap({"x": a, "size": hard}, {"x": b, "size": hard}, ratio, groups, seed))
+            found += ours.swaps({"x": a, "size": hard}, {"x": b, "size": hard}, ratio, groups, seed)
         else:
             found.append(ours.sign_flip(a - b, groups, seed))
     assert scipy_stats.kstest(found, "uniform").pvalue > 0.01
     assert np.mean(np.array(found) <= 0.05) < 0.1
 
 
-def ratio(stats: dict[str, Floats]) -> float:
-    return float(stats["x"].sum() / stats["size"].sum())
+def ratio(stats: dict[str, Floats]) -> Floats:
+    return stats["x"].sum(keepdims=True) / stats["size"].sum()
 
 
 def test_p_values_of_0_and_1_are_never_too_small() -> None:
@@ -124,3 +128,11 @@ def pair(rng: np.random.Generator, n: int, up: float, down: float) -> tuple[Floa
 
 def test_a_detectable_share_is_known_even_where_no_row_differs() -> None:
     assert 0 < ours.detectable(newcombe(100, 0, 0, 100)) < 0.1
+
+
+def test_an_interval_reaches_0_where_chance_is_not_excluded() -> None:
+    assert ours.reaching(Interval(1, 0.2, 2), 0.06) == (1, 0, 2)
+    assert ours.reaching(Interval(-1, -2, -0.2), 0.06) == (-1, -2, 0)
+    assert ours.reaching(Interval(1, 0.2, 2), 0.05) == (1, 0.2, 2)
+    assert ours.reaching(Interval(1, -0.2, 2), 0.5) == (1, -0.2, 2)
+    assert math.isnan(ours.reaching(Interval(1, math.nan, math.nan), 1.0).low)
