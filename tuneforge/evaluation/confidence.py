@@ -43,7 +43,7 @@ class Scored:
     def confidence(self, temperature: float = 1.0) -> Floats:
         """(n,) its probability of what it said, at a temperature."""
         logs: Floats = _log_softmax(self.scores / temperature)[np.arange(len(self.said)), self.said]
-        return np.exp(logs)
+        return cast("Floats", np.exp(logs))
 
 
 def kind(columns: Mapping[str, Any]) -> str:

@@ -156,10 +156,7 @@ def intervals(
         mean = share or type(evaluator).aggregate is Evaluator.aggregate
         sides = [c.stats[metric.name] for c in (one, other)] if mean else []
         *sides, groups = _chosen(_told(one, metric) & _told(other, metric), one.groups, *sides)
-        if mean:
-            p = sign_flip(sides[0] - sides[1], groups, seed)
-        else:
-            p = resampled.p_values(model, versus)[metric.name]
+        p = sign_flip(sides[0] - sides[1], groups, seed) if mean else resampled.p_values(model, versus)[metric.name]
         if share and evaluator.pairwise and groups:
             yield model, versus, _over_ties(sides[0], sides[1], groups), p
         elif share:
