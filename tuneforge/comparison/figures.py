@@ -8,17 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from tuneforge import plugins, saved
+from tuneforge.comparison.configured import measuring
 from tuneforge.comparison.contestants import Contestant
 from tuneforge.components import Evaluator
-from tuneforge.errors import ConfigError, TuneForgeError
+from tuneforge.errors import TuneForgeError
 from tuneforge.evaluation import tidy
 from tuneforge.evaluation.measure import Cell, Measured, Place
 from tuneforge.rows import HeldOut
-from tuneforge.settings import Run
 
 CLOSE = 1e-9
 """Largest relative difference of a number made again from what its run wrote."""
@@ -43,9 +40,8 @@ def rows(
     Intervals are those of a run: Wilson, Newcombe, paired bootstrap, over groups. A number that does not equal the one
     that its run recorded is not made again: it stands as recorded, without a difference.
     """
-    run = _measuring(against)
-    evaluators, notes = _evaluators(run, shared)
-    measured, missing = _measured(able, shared, evaluators)
+    run, notes = measuring(against.folder, (place.evaluator for place in shared))
+    measured, missing = _measured(able, shared, run.evaluator)
     notes += missing
     pairs = [(one.name, against.name) for one in able if one is not against]
     made = tidy.rows(run, measured, pairs=pairs)
@@ -71,30 +67,6 @@ def _as_recorded(row: Mapping[str, Any], able: Sequence[Contestant]) -> bool:
     if recorded is None or row["value"] is None:
         return recorded is row["value"]
     return math.isclose(recorded, row["value"], rel_tol=CLOSE, abs_tol=CLOSE)
-
-
-def _measuring(one: Contestant) -> Run:
-    """Seed and evaluators of its saved config; the rest of it may need what is not here, as a key or a file."""
-    config, _ = saved.load_config(one.folder)
-    try:
-        return Run(seed=config.seed, evaluator=OmegaConf.to_object(config.evaluator))  # type: ignore[arg-type]
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{one.folder}/config.yaml: {str(error).splitlines()[0]}") from error
-
-
-def _evaluators(run: Run, shared: Mapping[Place, str]) -> tuple[dict[str, Evaluator], list[str]]:
-    """Evaluators by name, as that run configured them, else by default; in words those that are not installed."""
-    installed = {r.split("/")[1]: c for r, c in plugins.load().components.items() if issubclass(c, Evaluator)}
-    found: dict[str, Evaluator] = {}
-    notes = []
-    for name in dict.fromkeys(place.evaluator for place in shared):
-        if name in run.evaluator:
-            found[name] = run.evaluator[name]
-        elif name in installed:
-            found[name] = installed[name]()
-        else:
-            notes.append(f"{name}: is not installed; its numbers stand without differences")
-    return found, notes
 
 
 def _measured(

@@ -178,6 +178,22 @@ def test_secrets_stay_references(tmp_path: Path) -> None:
     assert found == ("max_quarantined", ["${oc.env:ONE}", "${oc.env:TWO}"])
 
 
+def test_a_config_of_another_version_is_read_for_its_evaluators_alone(tmp_path: Path) -> None:
+    paths = two(tmp_path)
+    path = tmp_path / "a" / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | {"a_key_of_tomorrow": 1, "baseline": "of another form"}))
+    assert difference(compare(contestants(paths)), "b")["value"] == pytest.approx(15 / 40)
+    config["evaluator"] = {"exact_match": {"of_tomorrow": True}}
+    path.write_text(yaml.safe_dump(config))
+    made = compare(contestants(paths))
+    assert [r["versus"] for r in made.rows] == ["", ""]
+    assert "evaluator.exact_match: Key 'of_tomorrow'" in made.notes[0]
+    (tmp_path / "a" / "types.json").write_text("{")
+    with pytest.raises(TuneForgeError, match="the saved config is damaged"):
+        compare(contestants(paths))
+
+
 def test_names_are_as_short_as_they_can_be(tmp_path: Path) -> None:
     for place in ("x/one", "y/one", "y/two"):
         run(tmp_path / place, {"tuned": right(1)})
