@@ -135,6 +135,8 @@ class Metric(NamedTuple):
     higher_is_better: bool = True
     own_unit: bool = False
     """In the model's own unit: nothing is reported of a variant that says it counts another, as a rule may."""
+    share: bool = True
+    """Values that all happen to be 0, ½ or 1 are those of a share; False: of a scale, where they are numbers."""
 
 
 class Stage(NamedTuple):

@@ -183,7 +183,7 @@ def _chosen(rows: NDArray[np.bool_], groups: Sequence[str], *values: Floats) -> 
 
 def _is_share(evaluator: Evaluator, metric: Metric, table: Table) -> bool:
     """Whether the metric is the mean of a statistic of its name that is 0, 1 or (a tie) ½ in every row it is about."""
-    return all(_mean_of_shares(evaluator, metric, cell.stats) for cell in table.cells.values())
+    return metric.share and all(_mean_of_shares(evaluator, metric, cell.stats) for cell in table.cells.values())
 
 
 def _mean_of_shares(evaluator: Evaluator, metric: Metric, stats: Mapping[str, Floats]) -> bool:

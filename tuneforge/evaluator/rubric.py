@@ -31,7 +31,7 @@ class Rubric(Evaluator):
     """
 
     name: ClassVar[str] = "rubric"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("score"), Metric("valid"), Metric("alpha"))
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("score", share=False), Metric("valid"), Metric("alpha"))
     record: ClassVar[str] = "prompt"
 
     teachers: list[str] = field(default_factory=list)
@@ -50,9 +50,10 @@ class Rubric(Evaluator):
     def __post_init__(self) -> None:
         score, valid, alpha = type(self).metrics
         several = (alpha,) if len(self.teachers) > 1 else ()
-        own = tuple(Metric(name) for name in self._asking(0).names)
+        own = tuple(Metric(name, share=False) for name in self._asking(0).names)
         vars(self)["metrics"] = (score, *own, valid, *several)
         self._reached = False
+        self._doubted: set[str] = set()
 
     def check(self, run: Run) -> Iterable[str]:
         """Teachers that are there, criteria with names, a scale with two ends."""
@@ -67,6 +68,7 @@ class Rubric(Evaluator):
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
         """Scores of the answers, NaN where none is valid. ConfigError for a judge who cannot be asked at first."""
         answers = lm.generate(rows, self.max_tokens)
+        self._doubted.clear()
         if not self._reached:
             from tuneforge.evaluation.judging import panel, questions
 
@@ -115,7 +117,10 @@ class Rubric(Evaluator):
             said = duels.answers(teacher, requests, context, f"Rate by {name}")
             for i, reply in zip(asked, said, strict=True):
                 found[name][i] = replies.scores(reply, asking.names, self.scale)
-            panel.doubt(self.name, name, sum(found[name][i] is None for i in asked), len(asked), context)
+            invalid = sum(found[name][i] is None for i in asked)
+            if invalid and name not in self._doubted:  # as a reward it judges at every step
+                panel.doubt(self.name, name, invalid, len(asked), context)
+                self._doubted.add(name)
         return [self._stats({name: scores[i] for name, scores in found.items()}) for i in range(len(rows))]
 
     def _stats(self, said: Mapping[str, Sequence[int] | None]) -> Stats:

@@ -34,21 +34,24 @@ def stored(
 def tallied(teacher: Teacher, answers: Iterable[tuple[Request, Answer, bool]], context: Context) -> Iterator[Pair]:
     """Request and answer; the True of those that cost nothing is counted as from the store.
 
-    Adds to `context.spent` of the teacher's key, and says at the end which requests failed and why.
+    Adds to `context.spent` of the teacher's key, and says at the end how many requests failed and why, as often as a
+    reason is new: a teacher may be asked at every step.
     """
     name = next((name for name, one in context.run.teacher.items() if one is teacher), teacher.name)
     spent = context.spent.setdefault(name, dict.fromkeys(COUNTED, 0))
     failed: Counter[str] = Counter()
+    told: set[str] = vars(teacher).setdefault("told", set())
     try:
         for request, answer, free in answers:
             for number, value in zip(COUNTED, _numbers(answer, free), strict=True):
                 spent[number] += value
-            failed[answer.error] += bool(answer.error)
+            failed.update([answer.error] if answer.error else [])
             yield request, answer
     finally:
-        if lost := failed.total():
-            kinds = "; ".join(f"{count:,} x {why}" for why, count in failed.most_common(3) if count)
-            context.note(f"teacher.{name}: {lost:,} requests got no answer: {kinds}", requests=lost)
+        if failed.keys() - told:
+            kinds = "; ".join(f"{count:,} x {why}" for why, count in failed.most_common(3))
+            context.note(f"teacher.{name}: {failed.total():,} requests got no answer: {kinds}", requests=failed.total())
+            told |= failed.keys()
 
 
 COUNTED = ("requests", "from_store", "errors", "prompt_tokens", "tokens", "cost")

@@ -228,6 +228,23 @@ def test_scores_are_means_over_criteria_and_judges(make_context: Any) -> None:
     assert 0 < found["alpha"] < 1
 
 
+def test_scores_that_are_all_the_worst_are_no_shares(make_context: Any) -> None:
+    rubric = Rubric(criteria=["accuracy"], scale=5)
+    context = make_context(harsh=[{"answer": {"accuracy": 1}}])
+    lm: Any = Said("base", MINE)
+    measured = measure(context.run, {"base": lm}, [HeldOut("t", "test", "target", ROWS)], {"r": rubric}, context)
+    found = {row["metric"]: (row["value"], row["low"], row["high"]) for row in metric_rows(context.run, measured)}
+    assert found["score"] == (1, 1, 1)
+    assert found["valid"][1] < 1
+
+
+def test_a_reward_doubts_its_judge_once(make_context: Any) -> None:
+    context, rubric = make_context(drunk=GARBAGE), Rubric()
+    for _ in range(3):
+        list(rubric.judge(ROWS, [Answer(text) for text in MINE], context))
+    assert ["no judgement" in note["text"] for note in context.notes] == [True]
+
+
 def test_a_row_without_a_score_is_left_out_and_as_a_reward_neutral(make_context: Any) -> None:
     rules = [{"match": '"answer": "mute', "answer": "?"}, *by_length("long")]
     rubric, context = Rubric(criteria=["accuracy", "clarity"], scale=5), make_context(a=rules)
