@@ -156,9 +156,9 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
     reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
-    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias,
-    judge, rubric, json_schema, query_execution, robustness, verbatim, bert_score,
-    calibration, selective."""
+    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
+    length_bias, judge, rubric, json_schema, query_execution, robustness, verbatim, bert_score, calibration,
+    selective, consistency."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bert_score import BertScore
@@ -167,6 +167,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.chrf import Chrf
     from tuneforge.evaluator.classification import Classification
     from tuneforge.evaluator.code_execution import CodeExecution
+    from tuneforge.evaluator.consistency import Consistency
     from tuneforge.evaluator.exact_match import ExactMatch
     from tuneforge.evaluator.instruction_following import InstructionFollowing
     from tuneforge.evaluator.json_schema import JsonSchema
@@ -194,11 +195,11 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.verbatim import Verbatim
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
-        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu,
-        Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric,
-        JsonSchema, QueryExecution, Robustness, Verbatim, BertScore,
-        Calibration, Selective,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
+        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
+        TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
+        LengthBias, Judge, Rubric, JsonSchema, QueryExecution, Robustness, Verbatim, BertScore, Calibration,
+        Selective, Consistency,
     ]  # fmt: skip
 
 
