@@ -15,7 +15,7 @@ from tuneforge.evaluation.figures import figure
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import PROMPTED, Measured, measure
 from tuneforge.evaluation.prompt import PLAIN, Place, Prompt
-from tuneforge.evaluation.shots import Pool
+from tuneforge.evaluation.shots import Pool, room, tokens
 from tuneforge.rows import HeldOut, Metric, Row
 
 if TYPE_CHECKING:
@@ -122,11 +122,21 @@ class Steps:
                 yield _named(asking, name, examples=prompt.examples, nearest=prompt.nearest)
 
     def documents(self, asking: Prompt) -> Iterator[tuple[str, Prompt]]:
-        """baseline.documents, where there are any."""
+        """baseline.documents, where there are any: as many passages as fit the context with every question."""
         from tuneforge.evaluation import passages
 
-        if path := self.run.baseline.documents:
-            yield _named(asking, "documents", passages=passages.read(path, self.run.baseline.passages))
+        path, wanted = self.run.baseline.documents, self.run.baseline.passages
+        if not path:
+            return
+        found = passages.read(path, wanted)
+        for count in range(min(wanted, len(found.texts)), 0, -1):
+            name, prompt = _named(asking, "documents", passages=replace(found, count=count))
+            if all((tokens(self.base, prompt, row) or 0) <= room(self.base) for row in self.rows):
+                if count < wanted:
+                    self.context.note(f"baseline.passages={wanted}: {count}, as no more are there, or fit the context")
+                yield name, prompt
+                return
+        self.context.note(f"baseline.documents={path}: left out, as not one passage fits the context")
 
     @property
     def nothing(self) -> str:

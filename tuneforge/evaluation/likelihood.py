@@ -16,8 +16,9 @@ from tuneforge.conversation import answer_text, as_messages
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.decoding import forward_options
 from tuneforge.evaluation.lm import HFLM, row_key
+from tuneforge.evaluation.prompt import PLAIN
 from tuneforge.evaluation.unable import Unable
-from tuneforge.rows import Loaded, Row, content_hash
+from tuneforge.rows import Loaded, Row
 
 if TYPE_CHECKING:
     from tuneforge.settings import Run
@@ -86,7 +87,7 @@ class LabelLikelihood(Unable):
 
     def describe(self, rows: Sequence[Row]) -> dict[str, Any]:
         """The first prompt and its hash."""
-        return _asked(self._prompt(rows[0])) if rows else {}
+        return _asked(self.lm, self._prompt(rows[0])) if rows else {}
 
 
 class PairPrompt(Unable):
@@ -130,11 +131,13 @@ class PairPrompt(Unable):
 
     def describe(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What it counts, the first prompt and its hash."""
-        return {"unit": "nats"} | (_asked(self._prompt(rows[0], "chosen", "rejected")) if rows else {})
+        return {"unit": "nats"} | (_asked(self.lm, self._prompt(rows[0], "chosen", "rejected")) if rows else {})
 
 
-def _asked(prompt: str) -> dict[str, Any]:
-    return {"prompt": content_hash({"prompt": prompt}), "first_prompt": prompt, "first_prompt_ids": []}
+def _asked(lm: HFLM, prompt: str) -> dict[str, Any]:
+    """What belongs to the variant: the first prompt as text and token ids, and the hash of both."""
+    asked = lm.asked(lm.variant, PLAIN).describe([Row(columns={"prompt": prompt, "completion": ""})])
+    return {key: asked[key] for key in ("template", "prompt", "first_prompt_ids", "first_prompt")}
 
 
 def spoken(label: str) -> str:

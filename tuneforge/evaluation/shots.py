@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
@@ -131,22 +132,31 @@ def _unlike(sources: Iterable[Sequence[Row]]) -> list[Row]:
 
 def _fitting(base: HFLM, asking: Prompt, tried: Iterable[Row], count: int, rows: Sequence[Row]) -> list[Row]:
     """The first `count` rows that leave room in the context for the longest prompt."""
-    from tuneforge.training.text.render import RenderError, prompt_ids
-
     longest = max(rows, key=lambda row: len(conversation_before(row)), default=None)
     shots: list[Row] = []
     for row in tried:
         if len(shots) == count:
             break
-        asked = longest or row
-        one = replace(asking, examples=(*shots, row))
-        try:
-            ids = prompt_ids(one.columns(asked), base.tokenizer, one.shots(asked))
-        except RenderError:
-            continue  # a row that cannot be rendered is counted where it is trained
-        if base.context is None or len(ids) <= base.context * 3 // 4:
+        asked, one = longest or row, replace(asking, examples=(*shots, row))
+        length = tokens(base, one, asked, one.shots(asked))
+        if length is not None and length <= room(base):
             shots.append(row)
     return shots
+
+
+def tokens(base: HFLM, asking: Prompt, row: Row, shots: Sequence[Row] = ()) -> int | None:
+    """How long the prompt is; None where it cannot be rendered, which is counted where the row is asked or trained."""
+    from tuneforge.training.text.render import RenderError, prompt_ids
+
+    try:
+        return len(prompt_ids(asking.columns(row), base.tokenizer, shots))
+    except RenderError:
+        return None
+
+
+def room(base: HFLM) -> float:
+    """Tokens that a prompt may have: a quarter of the context is for the answer."""
+    return math.inf if base.context is None else base.context * 3 // 4
 
 
 def conversation_before(row: Row) -> str:

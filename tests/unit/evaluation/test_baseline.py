@@ -107,6 +107,22 @@ def test_too_many_shots_are_said(base: HFLM, tmp_path: Path) -> None:
     )
 
 
+def test_as_many_passages_as_fit_the_context(tmp_path: Path) -> None:
+    (tmp_path / "facts.txt").write_text("\n\n".join(f"alpha {word * 25}" for word in ("one ", "two ", "x ")), "utf-8")
+    base = HFLM("base", subjects.llama(context=512), subjects.tokenizer())
+    (tmp_path / "long.txt").write_text(f"alpha {'word ' * 140}", "utf-8")
+    held = [subjects.held([subjects.row(prompt="alpha", completion="ok")], split="validation")]
+    for file, said in (("facts", ""), ("long", "left out, as not one passage fits the context")):
+        path = str(tmp_path / f"{file}.txt")
+        choice, context = choose(base, tmp_path, lambda p: bool(p.passages), held, shots=[], documents=path, passages=1)
+        assert (choice.name == "documents") == (not said)
+        assert [note["text"] for note in context.notes] == ([f"baseline.documents={path}: {said}"] if said else [])
+    path = str(tmp_path / "facts.txt")
+    choice, context = choose(base, tmp_path, lambda p: bool(p.passages), held, shots=[], documents=path)
+    assert choice.lm.describe(held[0].rows)["passages"] == 1  # type: ignore[attr-defined]
+    assert context.notes[-1]["text"] == "baseline.passages=3: 1, as no more are there, or fit the context"
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
