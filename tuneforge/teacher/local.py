@@ -69,7 +69,7 @@ class Local(Teacher):
 
         for (temperature, most), group in groupby(sorted(requests, key=alike), alike):
             some = list(group)
-            rows = [_row(request) for request in some]
+            rows = [_row(request, lm) for request in some]
             said = lm.generate(rows, most) if not temperature else _sampled(lm, rows, some)
             yield from zip(some, said, strict=True)
 
@@ -90,10 +90,13 @@ class Local(Teacher):
         return {"files": [[str(file.relative_to(folder)), one.st_size, one.st_mtime_ns] for file, one in stats]}
 
 
-def _row(request: Request) -> Row:
+def _row(request: Request, lm: HFLM) -> Row:
+    """The messages, or their texts in a row where the model has no template for turns."""
     from tuneforge.teacher.schemas import in_words
 
-    return Row(columns={"prompt": in_words(request)})
+    messages = in_words(request)
+    chatted = getattr(lm.tokenizer, "chat_template", None)
+    return Row(columns={"prompt": messages if chatted else "\n\n".join(str(m["content"]) for m in messages)})
 
 
 def _sampled(lm: HFLM, rows: Sequence[Row], requests: Sequence[Request]) -> list[Answer]:

@@ -70,6 +70,17 @@ def test_a_draw_depends_on_seed_and_question_alone(make_context: Any, model_fold
     assert said(teacher, other, make_context(large=teacher)) != alone
 
 
+def test_a_model_without_a_template_reads_the_texts_of_all_messages(
+    make_context: Any, model_folder: Path, tokenizer: Any
+) -> None:
+    (model_folder / "chat_template.jinja").unlink()
+    teacher = Local(path=str(model_folder))
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "A ball."}]
+    [(_, answer)] = teacher.complete([Request(turns, max_tokens=4)], make_context(large=teacher))
+    assert not answer.error
+    assert answer.prompt_tokens == len(tokenizer("Be brief.\n\nA ball.")["input_ids"])
+
+
 def test_a_question_without_room_is_an_error(make_context: Any, model_folder: Path) -> None:
     teacher = Local(path=str(model_folder))
     for temperature in (0.0, 1.0):
