@@ -154,11 +154,10 @@ def tuneforge_scheduler() -> list[type[c.Scheduler]]:
 
 @hookimpl
 def tuneforge_evaluator() -> list[type[c.Evaluator]]:
-    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy,
-    reward_accuracy, classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following,
-    token_f1, rouge, bleu, chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood,
-    length_bias, judge, rubric, json_schema, query_execution, robustness, verbatim, bert_score, calibration,
-    selective, consistency."""
+    """answer_format, answer_length, exact_match, perplexity, masked_perplexity, preference_accuracy, reward_accuracy,
+    classification, span_f1, tag_accuracy, retrieval, reward_model, instruction_following, token_f1, rouge, bleu,
+    chrf, refusal, code_execution, multiple_choice, numeric_answer, label, ood, length_bias, judge, rubric,
+    json_schema, query_execution, robustness, verbatim, bert_score, calibration, selective, consistency, lm_eval."""
     from tuneforge.evaluator.answer_format import AnswerFormat
     from tuneforge.evaluator.answer_length import AnswerLength
     from tuneforge.evaluator.bert_score import BertScore
@@ -174,6 +173,7 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.judge import Judge
     from tuneforge.evaluator.label import Label
     from tuneforge.evaluator.length_bias import LengthBias
+    from tuneforge.evaluator.lm_eval import LmEval
     from tuneforge.evaluator.masked_perplexity import MaskedPerplexity
     from tuneforge.evaluator.multiple_choice import MultipleChoice
     from tuneforge.evaluator.numeric_answer import NumericAnswer
@@ -195,11 +195,10 @@ def tuneforge_evaluator() -> list[type[c.Evaluator]]:
     from tuneforge.evaluator.verbatim import Verbatim
 
     return [
-        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy,
-        RewardAccuracy, Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing,
-        TokenF1, Rouge, Bleu, Chrf, Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood,
-        LengthBias, Judge, Rubric, JsonSchema, QueryExecution, Robustness, Verbatim, BertScore, Calibration,
-        Selective, Consistency,
+        AnswerFormat, AnswerLength, ExactMatch, Perplexity, MaskedPerplexity, PreferenceAccuracy, RewardAccuracy,
+        Classification, SpanF1, TagAccuracy, Retrieval, RewardModel, InstructionFollowing, TokenF1, Rouge, Bleu, Chrf,
+        Refusal, CodeExecution, MultipleChoice, NumericAnswer, Label, Ood, LengthBias, Judge, Rubric, JsonSchema,
+        QueryExecution, Robustness, Verbatim, BertScore, Calibration, Selective, Consistency, LmEval,
     ]  # fmt: skip
 
 

@@ -351,6 +351,13 @@ class Evaluator(Component):
     sets: list[str] = field(default_factory=list)
     """Evaluation sets to measure; empty: every set that has the columns."""
 
+    def brings(self, context: Context) -> Sequence[HeldOut]:
+        """Sets of its own, which it alone measures, beside the config's; called whenever variants are measured.
+
+        In metrics.json a set is called `<key of the evaluator>.<name>`; rows must be the same at every call.
+        """
+        return ()
+
     def score(self, row: Row, answer: Answer) -> Stats:
         """One row's sufficient statistics, by name; 0/1 statistics get exact intervals."""
         raise NotImplementedError

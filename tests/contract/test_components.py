@@ -34,6 +34,7 @@ NEEDS = {
     "evaluator/json_schema": ["evaluator.json_schema.schema=ticket.json"],
     "evaluator/query_execution": ["evaluator.query_execution.database=shop.sqlite"],
     "evaluator/bert_score": ["evaluator.bert_score.model=./reader"],
+    "evaluator/lm_eval": ["evaluator.lm_eval.tasks=[pick]"],
     "evaluator/reward_model": ["evaluator.reward_model.path=./judge"],
     "data/json": ["data.json.path=train.jsonl"],
     "data/csv": ["data.csv.path=train.csv"],

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import metadata
@@ -162,8 +162,10 @@ def measure(
     recorded there; without `before` one of these variants, and only that one is measured, as a tie with itself.
     """
     measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in [*sets, *_trained(context)]})
+    brought = _brought(evaluators, {held.split for held in sets}, context)
+    measured.sets |= {(held.split, held.name): held for own in brought.values() for held in own}
     measured.teachers = {name: teacher.identity for name, teacher in run.teacher.items()}
-    places = list(_places(measured, context))
+    places = list(_places(measured, brought, context))
     _refuse_unused(run, measured, places)
     recorders = {name: Recorder(lm, name, measured.answers, measured.said) for name, lm in variants.items()}
     tasks = [
@@ -185,6 +187,16 @@ def measure(
     return measured
 
 
+def _brought(
+    evaluators: Mapping[str, Evaluator], splits: Collection[str], context: Context
+) -> dict[str, list[HeldOut]]:
+    """Key of an evaluator → the sets that it brings itself, in the splits that are measured."""
+    return {
+        key: [replace(one, name=f"{key}.{one.name}") for one in evaluator.brings(context) if one.split in splits]
+        for key, evaluator in evaluators.items()
+    }
+
+
 def _trained(context: Context) -> list[HeldOut]:
     """A seeded sample of the rows that trained, for evaluators that ask what was memorised."""
     count = min(MEMORISED, len(context.train))
@@ -198,15 +210,20 @@ def _opponent(variants: Iterable[str], role: str) -> str:
     return beaten(known) or next(iter(variants))
 
 
-def _places(measured: Measured, context: Context) -> Iterator[Place]:
-    names = {name for split, name in measured.sets if split != "train"}
+def _places(measured: Measured, brought: Mapping[str, Sequence[HeldOut]], context: Context) -> Iterator[Place]:
+    owned = {(held.split, held.name) for sets in brought.values() for held in sets}
+    names = {name for split, name in measured.sets if split != "train" and (split, name) not in owned}
     for key, evaluator in measured.evaluators.items():
         for wanted in evaluator.sets:
             if wanted not in names:
                 known = ", ".join(sorted(names)) or "none is configured"
                 raise ConfigError(f"evaluator.{key}.sets: no set '{wanted}' ({known}).{nearest(wanted, names)}")
+        for held in brought[key]:
+            place = Place(key, held.split, held.name)
+            measured.rows[place] = list(held.rows)
+            yield place
         for split, name in measured.sets:
-            if evaluator.memorised != (split == "train"):
+            if evaluator.memorised != (split == "train") or (split, name) in owned:
                 continue
             if evaluator.sets and name not in evaluator.sets and not evaluator.memorised:
                 continue
