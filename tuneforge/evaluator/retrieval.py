@@ -17,15 +17,21 @@ TOP = 10
 
 @dataclass(kw_only=True)
 class Retrieval(Evaluator):
-    """Each anchor ranks all positives and negatives of its set by dot product: reciprocal rank, first hit, nDCG at 10.
+    """Each anchor ranks all positives and negatives of its set by dot product: how early the right ones stand.
 
-    The dot product is the cosine where the strategy makes vectors of length 1.
-    Equal texts are one candidate, and every positive of an anchor that stands in several rows is right. A wrong
-    candidate with the same similarity stands before a right one, so that vectors which are all alike find nothing.
+    Reciprocal rank of the first, whether it is first, nDCG with gains of 1, and recall at 10. The dot product is the
+    cosine where the strategy makes vectors of length 1. Equal texts are one candidate, and every positive of an anchor
+    that stands in several rows is right. A wrong candidate with the same similarity stands before a right one, so that
+    vectors which are all alike find nothing.
     """
 
     name: ClassVar[str] = "retrieval"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("mrr"), Metric("accuracy_at_1"), Metric("ndcg_at_10"))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("mrr"),
+        Metric("accuracy_at_1"),
+        Metric("ndcg_at_10"),
+        Metric("recall_at_10"),
+    )
     record: ClassVar[str] = "pair"
 
     def unsuited(self, rows: Sequence[Row]) -> str:
@@ -34,7 +40,7 @@ class Retrieval(Evaluator):
         return "" if distinct > 1 else "all rows have the same positive"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
-        """`mrr`, `accuracy_at_1` and `ndcg_at_10` per row."""
+        """`mrr`, `accuracy_at_1`, `ndcg_at_10` and `recall_at_10` per row."""
         import numpy as np
 
         prefix = context.run.strategy.prefix
@@ -61,7 +67,7 @@ def _answers(rows: Sequence[Row]) -> dict[str, set[str]]:
 
 
 def _ranked(scores: ndarray, relevant: ndarray) -> Stats:
-    """Reciprocal rank of the first right candidate, whether it is first, and nDCG with gains of 1."""
+    """Reciprocal rank of the first right candidate, whether it is first, nDCG with gains of 1, and the share found."""
     import numpy as np
 
     order = np.lexsort((relevant, -scores))  # of equal scores the wrong ones first
@@ -71,4 +77,10 @@ def _ranked(scores: ndarray, relevant: ndarray) -> Stats:
     top = hits[:TOP]
     ideal = discounts[: int(relevant.sum())].sum()
     gained = float((top * discounts[: len(top)]).sum() / ideal)
-    return {"mrr": 1 / (first + 1), "accuracy_at_1": float(first == 0), "ndcg_at_10": gained}
+    recalled = float(top.sum() / relevant.sum())
+    return {
+        "mrr": 1 / (first + 1),
+        "accuracy_at_1": float(first == 0),
+        "ndcg_at_10": gained,
+        "recall_at_10": recalled,
+    }

@@ -108,6 +108,35 @@ def test_ranks_by_hand() -> None:
     assert found["ndcg_at_10"] == pytest.approx((1 + 1 + 1 / np.log2(3)) / 3)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_ranks_are_scikit_learns(seed: int) -> None:
+    """Several right texts, more than ten of them, and sets smaller and larger than the ten that count."""
+    from sklearn.metrics import label_ranking_average_precision_score, ndcg_score
+
+    draw = np.random.default_rng(seed)
+    questions, answers = [f"q{i}" for i in range(8)], [f"a{i}" for i in range((5, 10, 11, 40, 200)[seed])]
+    vectors = {text: draw.normal(size=6) for text in questions + answers}
+    rows = pair_rows(
+        [
+            (q, a)
+            for q in questions
+            for a in draw.choice(answers, draw.integers(1, min(len(answers), 15)), replace=False)
+        ]
+    )
+    stats = list(Retrieval().measure(Fixed(embed=vectors), rows, settings([])))
+    candidates = list(dict.fromkeys(row.columns["positive"] for row in rows))
+    for row, mine in zip(rows, stats, strict=True):
+        right = {r.columns["positive"] for r in rows if r.columns["anchor"] == row.columns["anchor"]}
+        scores = np.array([[vectors[row.columns["anchor"]] @ vectors[text] for text in candidates]])
+        true = np.array([[float(text in right) for text in candidates]])
+        ranked = [candidates[i] in right for i in np.argsort(-scores[0])]
+        assert mine["ndcg_at_10"] == pytest.approx(ndcg_score(true, scores, k=10), rel=1e-9)
+        assert mine["recall_at_10"] == pytest.approx(sum(ranked[:10]) / len(right), rel=1e-9)
+        assert mine["mrr"] == pytest.approx(1 / (ranked.index(True) + 1), rel=1e-9)
+        if len(right) == 1:
+            assert mine["mrr"] == pytest.approx(label_ranking_average_precision_score(true, scores), rel=1e-9)
+
+
 def test_vectors_that_are_all_alike_find_nothing() -> None:
     rows = pair_rows([(f"q{i}", f"a{i}") for i in range(4)])
     same = {text: [1.0, 1.0] for i in range(4) for text in (f"q{i}", f"a{i}")}
