@@ -98,12 +98,16 @@ def _read(path: Path) -> dict[str, Any]:
 def _conclude(root: Path, points: Sequence[Point], codes: Sequence[int]) -> None:
     """comparison.json, .csv and .html, and the table on the terminal."""
     rows = [row for point, code in zip(points, codes, strict=True) for row in _rows(point, code)]
-    write_json(root / "comparison.json", {"schema": 1, "rows": rows, **_side_by_side(root, points)})
+    seeds = _over_seeds(points, rows)
+    write_json(root / "comparison.json", {"schema": 1, "rows": rows, "seeds": seeds, **_side_by_side(root, points)})
     with (root / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
-    _table(points, codes, rows)
+    if seeds:
+        _table_of_seeds(seeds)
+    else:
+        _table(points, codes, rows)
     terminal.say("table", f"{root}/comparison.csv")
 
 
@@ -131,6 +135,47 @@ def _rows(point: Point, code: int) -> list[dict[str, Any]]:
     decision = {"decision": metrics["verdict"]["decision"]} if metrics else {"decision": "none"}
     tuned = [r for r in metrics.get("rows", []) if r["model"] == "tuned"]
     return [{**head, **decision, **row} for row in tuned] or [{**head, **decision}]
+
+
+def _without_seed(point: Point) -> str:
+    return " ".join(o for o in point.overrides if not o.startswith("seed="))
+
+
+def _over_seeds(points: Sequence[Point], rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The metric rows over all points that differ only in their seed; none where no two do."""
+    from tuneforge.evaluation.seeds import over_seeds, read_samples
+
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        groups.setdefault(_without_seed(point), []).append(point)
+    if len(groups) == len(points):
+        return []
+    found = []
+    for overrides, group in groups.items():
+        own = [[r for r in rows if r["point"] == point.number and r.get("metric")] for point in group]
+        of = {"overrides": overrides, "points": [p.number for p in group]}
+        found += [of | row for row in over_seeds(own, [read_samples(p.folder) for p in group])]
+    return found
+
+
+def _table_of_seeds(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Means over seeds, whose intervals hold seeds and rows: no seed is shown by itself, for none is to be chosen."""
+    from rich.table import Table
+
+    plain = [r for r in rows if not r["versus"] and r["split"] == "test"]
+    columns = list(dict.fromkeys((r["set"], r["metric"]) for r in plain))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("points")
+    table.add_column("seeds", justify="right")
+    for name, metric in columns:
+        table.add_column(f"{name}\n{metric}", justify="right")
+    for overrides in dict.fromkeys(r["overrides"] for r in plain):
+        own = {(r["set"], r["metric"]): r for r in plain if r["overrides"] == overrides}
+        counts = sorted({f"{r['seeds']} of {len(r['points'])}" for r in own.values()})
+        table.add_row(overrides or "all", ", ".join(counts), *(_cell(own.get(column)) for column in columns))
+    terminal.console().print(table)
+    few = "; two seeds leave it very wide" if any(r["seeds"] == 2 for r in plain) else ""
+    terminal.say("seeds", f"mean over seeds; its interval holds how seeds differ as well as rows{few}")
 
 
 def _table(points: Sequence[Point], codes: Sequence[int], rows: Sequence[Mapping[str, Any]]) -> None:

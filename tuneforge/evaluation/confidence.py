@@ -38,7 +38,7 @@ class Scored:
     @property
     def right(self) -> Floats:
         """(n,) 1 where what it said is true, else 0."""
-        return (self.said == self.true).astype(np.float64)
+        return cast("Floats", (self.said == self.true).astype(np.float64))
 
     def confidence(self, temperature: float = 1.0) -> Floats:
         """(n,) its probability of what it said, at a temperature."""

@@ -64,8 +64,10 @@ class Calibration(Evaluator):
         learnt, measured = apart(self, rows, context)
         found = scored(lm, rows, context, self.evaluator)
         scale = temperature(scored(lm, learnt, context, self.evaluator)) if learnt else float("nan")
+        end = " (the furthest that is tried: confidence says nothing of right and wrong)" if scale > 19.9 else ""
         context.note(
-            f"{self.name} of {lm.variant}: temperature {scale:.2f}, fitted on {learnt_from(len(learnt), measured)}",
+            f"{self.name} of {lm.variant}: temperature {scale:.2f}{end}, fitted on"
+            f" {learnt_from(len(learnt), measured)}",
             temperature=scale,
         )
         sure, scaled, right = found.confidence(), found.confidence(scale), found.right

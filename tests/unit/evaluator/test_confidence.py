@@ -271,11 +271,11 @@ def test_rows_of_metrics_and_curves(tmp_path: Path) -> None:
     context.labels = LABELS
     other = Head()
     other.variant = "tuned"  # type: ignore[misc]
-    sets = [HeldOut("job", "test", "target", texts(60))]
+    sets = [HeldOut("job", "test", "target", texts(18))]
     evaluators = {"calibration": Calibration(), "selective": Selective(target_error=0.4)}
     measured = measure(run, {"base": Head(), "tuned": other}, sets, evaluators, context)  # type: ignore[dict-item]
     lines = tidy_rows(run, measured)
-    assert {line["n"] for line in lines} == {30}
+    assert {line["n"] for line in lines} == {9}
     assert all(line["value"] == 0 and line["p"] == 1 for line in lines if line["versus"] and line["value"] is not None)
     found = curves(measured)
     assert [(c["evaluator"], c["model"], c["kind"]) for c in found] == [
