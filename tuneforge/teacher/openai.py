@@ -134,7 +134,7 @@ class OpenAI(Teacher):
                 if not self._leave_out(error, body, context):
                     return Answer("", self._why(error, context))
             except (OpenAIError, ValueError) as error:
-                return Answer("", self._without_key(f"{error or type(error).__name__}"))
+                return Answer("", self._safe(f"{error or type(error).__name__}"))
         return Answer("", f"not asked: {self._stopped}")
 
     def _body(self, request: Request) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class OpenAI(Teacher):
         message, finish = choice.message, str(choice.finish_reason or "stop")
         if message.content is None or finish == "content_filter":
             why = f"refused: {message.refusal}" if getattr(message, "refusal", None) else f"no text: {finish}"
-            return Answer("", why[:300], finish, *usage)
+            return Answer("", self._safe(why), finish, *usage)
         return Answer(message.content, "", "length" if finish == "length" else "stop", *usage)
 
     def _usage(self, reply: Any, context: Context) -> tuple[int, int, float]:
@@ -196,16 +196,16 @@ class OpenAI(Teacher):
 
     def _why(self, error: APIStatusError, context: Context) -> str:
         body = error.body if isinstance(error.body, dict) else {}
-        text = self._without_key(f"{error.status_code} {body.get('message') or error.message}")
+        text = self._safe(f"{error.status_code} {body.get('message') or error.message}")
         if error.status_code in HOPELESS and not self._stopped:
             self._stopped = text
             context.note(f"{self.base_url}: nothing further is asked after {text}")
         return text
 
-    def _without_key(self, text: str) -> str:
-        """One line in which a server that repeats the key does not give it away."""
+    def _safe(self, text: str) -> str:
+        """One printable line, in which a server that repeats the key does not give it away."""
         text = text.replace(self.api_key, "***") if self.api_key else text
-        return " ".join(text.split())[:300]
+        return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))[:300]
 
 
 _INSTEAD = {

@@ -223,7 +223,7 @@ def test_tokens_that_are_not_told_are_said_to_be_uncounted(server: Any, make_con
 
 def test_the_key_reaches_the_server_and_nothing_else(server: Any, make_context: Any, monkeypatch: Any) -> None:
     def repeats(body: Any, headers: Any) -> Any:
-        return {"error": {"message": f"bad key {headers['Authorization']}"}}
+        return {"error": {"message": f"bad key\n\x1b[31m {headers['Authorization']}"}}
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another")
     server.faults = [{"status": 401, "content": repeats}]
@@ -231,7 +231,7 @@ def test_the_key_reaches_the_server_and_nothing_else(server: Any, make_context: 
     context = make_context(gpt=one)
     [(_, answer)] = one.complete(asked(1), context)
     assert server.headers[0]["authorization"] == "Bearer sk-secret"
-    assert answer.error == "401 bad key Bearer ***"
+    assert answer.error == "401 bad key ?[31m Bearer ***"
     assert "sk-secret" not in json.dumps([context.notes, context.spent])
     assert b"sk-secret" not in b"".join(f.read_bytes() for f in context.cache.rglob("*") if f.is_file())
     list(teacher(server, model="b").complete(asked(1), context))
