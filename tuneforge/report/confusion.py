@@ -10,6 +10,8 @@ from tuneforge.evaluation.figures import in_order
 
 MOST = 20
 """Classes that are shown: those with most rows and mistakes; the others are counted together."""
+CLASSES = 300
+"""Classes whose precision and recall are shown."""
 PAIRS = 8
 """Mistakes that are listed."""
 OTHERS = "(all others)"
@@ -28,6 +30,8 @@ class Matrix:
     """(what is right, what was predicted, how many rows), the most frequent first."""
     left_out: int
     """Classes that are counted together."""
+    classes: Sequence[Mapping[str, Any]]
+    """Rows, predictions, precision, recall and F1 of each class, at most 300."""
 
 
 def matrices(confusions: Sequence[Mapping[str, Any]]) -> list[Matrix]:
@@ -53,6 +57,7 @@ def _matrix(one: Mapping[str, Any]) -> Matrix:
         rows=[[(n, min(int(10 * n / sum(row)), 9) if n else 0) for n in row] for row in table],
         mistakes=mistakes,
         left_out=len(labels) - MOST if len(labels) > MOST else 0,
+        classes=(one.get("classes") or [])[:CLASSES],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tuneforge.evaluation.figures import with_interval
 from tuneforge.report import (
     answers,
     audit,
@@ -43,6 +44,7 @@ def render(run: files.RunFiles) -> str:
         record=run.record,
         headline=headline(run),
         cost=cost(run),
+        rules=rules(run),
         program=run.program,
         learning=learning.plot(run.program),
         panels=[] if run.record.get("program") else charts.panels(run.metrics),
@@ -117,10 +119,28 @@ def cost(run: files.RunFiles) -> list[tuple[str, str]]:
         found.append(("loss tokens" if unit == "tokens" else f"{unit} trained", count(training.get("loss_tokens"))))
     if record.get("peak_memory_bytes"):
         found.append(("peak memory", f"{record['peak_memory_bytes'] / 2**30:.1f} GiB"))
+    spent = [one for one in (record.get("teachers") or {}).values() if isinstance(one, dict)]
+    if spent:
+        asked = f"{count(sum(int(one.get('requests') or 0) for one in spent))} requests"
+        dollars = sum(float(one.get("cost") or 0) for one in spent)
+        found.append(("teachers", f"{asked}, {dollars:.2f} US dollars" if dollars else asked))
     machine = record.get("hardware") or {}
     if machine:
         found.append(("on", ", ".join(machine.get("accelerators") or []) or f"{machine.get('cores')} CPU cores"))
     return found
+
+
+def rules(run: files.RunFiles) -> list[dict[str, str]]:
+    """What became of each rule of the gate, in words, with the state whose colours it wears."""
+    kinds = {"met": "right", "kept": "right", "not settled": "look"}
+    return [
+        {
+            **{key: str(one.get(key) or "") for key in ("rule", "key", "where", "state")},
+            "kind": kinds.get(str(one.get("state")), "wrong"),
+            "value": with_interval(one.get("value"), one.get("low"), one.get("high"), sign=True),
+        }
+        for one in (run.metrics.get("verdict") or {}).get("rules") or []
+    ]
 
 
 def commands(run: files.RunFiles) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tuneforge.evaluation.figures import figure
 from tuneforge.files import write_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def environment() -> Environment:
         "style": Markup(folder.joinpath("page.css").read_text(encoding="utf-8")),
         "script": Markup(folder.joinpath("tables.js").read_text(encoding="utf-8")),
     }
-    made.filters |= {"shown": shown, "seconds": seconds, "count": count, "hash": policy_hash}
+    made.filters |= {"shown": shown, "seconds": seconds, "count": count, "figure": figure, "hash": policy_hash}
     return made
 
 

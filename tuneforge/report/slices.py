@@ -30,7 +30,7 @@ class Line:
     sort: float | None
     badges: Sequence[tuple[str, str]]
     """(word, the state whose colours it wears)."""
-    shares: str
+    shares: tuple[float | None, float | None]
     """Of the test rows, and of the training rows."""
     examples: Sequence[tuple[str, str, str]]
     """(newly wrong, …, place, text)."""
@@ -55,7 +55,7 @@ def _line(one: Mapping[str, Any]) -> Line:
         difference="" if value is None else with_interval(value, one.get("low"), one.get("high"), sign=True),
         sort=value,
         badges=_badges(one),
-        shares=_shares(one),
+        shares=(one.get("test_share"), one.get("train_share")),
         examples=[_example(example) for example in one.get("examples") or []],
     )
 
@@ -65,11 +65,6 @@ def _badges(one: Mapping[str, Any]) -> list[tuple[str, str]]:
     found += [("worse", "wrong")] if one.get("worse") else []
     verdict = str(one.get("verdict") or "")
     return [*found, (CAUSES.get(verdict, verdict), "look")] if verdict else found
-
-
-def _shares(one: Mapping[str, Any]) -> str:
-    parts = [(one.get("test_share"), "of test"), (one.get("train_share"), "of training")]
-    return ", ".join(f"{100 * share:.1f} % {what}" for share, what in parts if share is not None)
 
 
 def _example(example: Any) -> tuple[str, str, str]:

@@ -63,6 +63,10 @@ def measures(text: str = "refund") -> dict[str, Any]:
     nothing = [{"x": 0.5, "y": None, "n": 0, "low": None, "high": None}]
     names = [*(f"class {i}" for i in range(27)), 'say "yes"', "שלום", text]
     counts = [[(7 + i) * (i == j) + (i + 1 == j) * (i % 3) for j in range(30)] for i in range(30)]
+    classes = [
+        {"label": text, "rows": 9, "predicted": 3, "precision": 1.0, "recall": 0.33, "f1": 0.5},
+        {"label": "odd", "rows": 0, "predicted": 1, "precision": 0.0, "recall": None, "f1": 0.0},
+    ]
     example = {"kind": "newly wrong", "place": "test.jsonl:3", "text": text}
     piece = {
         **place, "role": "target", "metric": "exact_match", "higher_is_better": True, "by": "label", "name": text,
@@ -77,7 +81,10 @@ def measures(text: str = "refund") -> dict[str, Any]:
             place | {"model": "tuned", "kind": "risk_coverage", "points": answered},
             place | {"model": "tuned", "kind": "a kind of tomorrow", "points": bins},
         ],
-        "confusions": [place | {"model": model, "labels": names, "counts": counts} for model in ("base", "tuned")],
+        "confusions": [
+            place | {"model": model, "labels": names, "counts": counts, "classes": classes}
+            for model in ("base", "tuned")
+        ],
         "slices": [piece | {"weak": False, "verdict": "", "name": "others", "examples": []}, piece],
     }
 

@@ -55,15 +55,16 @@ def test_weak_slices_stand_first_and_what_is_missing_is_left_empty() -> None:
     assert (weak.name, other.name) == ("refund", "others")
     assert weak.badges == [("weak", "wrong"), ("thin in training", "look")]
     assert weak.difference == "-.20 [-.30,-.10]"
-    assert weak.shares == "8.0 % of test"
+    assert weak.shares == (0.08, None)
     (bare,) = slices.lines([{"name": "x"}])
-    assert (bare.tuned, bare.difference, bare.badges, bare.examples) == ("-", "", [], [])
+    assert (bare.tuned, bare.difference, bare.badges, bare.examples, bare.shares) == ("-", "", [], [], (None, None))
 
 
 def test_they_stand_in_the_page_and_labels_are_text(tmp_path: Path) -> None:
     page = report(runs.whole(tmp_path, runs.NASTY))
     text = words(page)
     for part in ("Where it is weak", "What was taken for what", "Reliability", "Risk and coverage", 'say "yes"', "שלום",
+                 "precision and recall of 2 classes", "8.0 %",
                  "10 classes with fewer rows are counted together", "newly wrong test.jsonl:3"):  # fmt: skip
         assert part in text
     titles = [value for name, value in page.attributes if name == "title"]

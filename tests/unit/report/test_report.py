@@ -92,6 +92,25 @@ def test_the_first_screen(tmp_path: Path) -> None:
     assert ticks.count("!") == 1, "the quarantined rows want a look"
 
 
+def test_gate_rules_teachers_and_the_prompts_that_were_tried(tmp_path: Path) -> None:
+    runs.whole(tmp_path)
+    metrics, record = runs.metrics(), json.loads((tmp_path / "run.json").read_text())
+    met = {"rule": "exact_match>=0.05", "key": "require", "where": "test", "state": "met", "value": 0.41, "low": 0.36,
+           "high": 0.46, "n": 500}  # fmt: skip
+    metrics["verdict"]["rules"] = [met, {"rule": "rouge>=0 <b>", "key": "allow", "where": "", "state": "not measured"}]
+    metrics["variants"]["prompted"] |= {
+        "scores": {"zero-shot": 0.04, "4-shot": None},
+        "metric": "m",
+        "validation_rows": 9,
+    }
+    record["teachers"] = {"x": {"requests": 1200, "cost": 3.5}, "y": {"requests": 34, "cost": 0}}
+    text = words(report(runs.write(tmp_path, {"metrics.json": metrics, "run.json": record})))
+    assert "met gate.require exact_match>=0.05: +.41 [+.36,+.46] on test" in text
+    assert "not measured gate.allow rouge>=0 <b>" in text
+    assert "teachers 1,234 requests, 3.50 US dollars" in text
+    assert "2 candidates on 9 validation rows, m" in text
+
+
 def test_nothing_is_fetched_and_nothing_runs(tmp_path: Path) -> None:
     html = write_report(runs.whole(tmp_path, runs.NASTY)).read_text(encoding="utf-8")
     page = Page(html)
