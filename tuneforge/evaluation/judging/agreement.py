@@ -27,9 +27,9 @@ def fleiss(judged: Floats) -> float:
     count = len(judged)
     if not whole.size or count < 2:
         return math.nan
-    votes = (whole[:, :, None] == np.unique(whole)).sum(0)
-    agreeing = ((votes**2).sum(1) - count) / (count * (count - 1))
-    shares = votes.sum(0) / votes.sum()
+    votes = _votes(whole, np.unique(whole))
+    agreeing = ((votes**2).sum(0) - count) / (count * (count - 1))
+    shares = votes.sum(1) / votes.sum()
     return _beyond(float(agreeing.mean()), float((shares**2).sum()))
 
 
@@ -42,13 +42,17 @@ def krippendorff(judged: Floats, interval: bool = False) -> float:
     values = np.unique(pairable[~np.isnan(pairable)])
     if not len(values):
         return math.nan
-    votes = (pairable[:, :, None] == values).sum(0).astype(np.float64)
+    votes = _votes(pairable, values)
     apart = (values[:, None] - values) ** 2 if interval else (values[:, None] != values).astype(np.float64)
-    each = votes.sum(1)
-    total = votes.sum(0)
-    observed = float((np.einsum("ic,ck,ik->i", votes, apart, votes) / (each - 1)).sum())
+    each, total = votes.sum(0), votes.sum(1)
+    observed = float(((votes * (apart @ votes)).sum(0) / (each - 1)).sum())
     expected = float(total @ apart @ total) / (total.sum() - 1)
     return 1 - observed / expected if expected else math.nan
+
+
+def _votes(judged: Floats, values: Floats) -> Floats:
+    """(values, items): how many judges gave the item that value."""
+    return np.stack([(judged == value).sum(0) for value in values]).astype(np.float64)
 
 
 def _beyond(observed: float, chance: float) -> float:
