@@ -258,8 +258,10 @@ def test_why_not_is_counted_and_said() -> None:
         "code_execution", "syntax", "wrong", "error", "error",
     ]  # fmt: skip
     assert all(sum(one.values()) == 1 for one in found)
-    assert notes.texts[0].startswith("code_execution: base: 1 of 5 pass; 1 syntax (first a.jsonl:3: SyntaxError")
-    assert "2 error (first a.jsonl:3: NameError: name 'x' is not defined)" in notes.texts[0]
+    assert notes.texts[0] == (
+        "code_execution: base: 1 of 5 pass; 2 error (first a.jsonl:3: NameError: name 'x' is not defined); 1 syntax"
+        " (first a.jsonl:3: SyntaxError: invalid syntax (answer, line 1)); 1 wrong (first a.jsonl:3: AssertionError)"
+    )
 
 
 @pytest.mark.parametrize(
