@@ -178,3 +178,27 @@ def medquad(shared: Path) -> tuple[list[str], list[str]]:
             texts += [p for answer in tree.iter("Answer") for p in passages.cut(answer.text or "")]
             questions += [str(q.text) for q in tree.iter("Question")][:1]
     return texts, questions
+
+
+@pytest.mark.shared
+def test_real_questions_are_asked_after_the_nearest_training_rows(shared: Path) -> None:
+    import gzip
+    import json
+
+    with gzip.open(shared / "data" / "gsm8k" / "train.jsonl.gz", "rt", encoding="utf-8") as file:
+        found = [json.loads(line) for _, line in zip(range(150), file, strict=False)]
+    rows = [subjects.row(prompt=f"{r['question']}\n", completion=r["answer"]) for r in found]
+    run = subjects.run()
+    run.baseline.selection = [Selection.nearest]
+    base = HFLM("base", subjects.llama(context=4096), subjects.tokenizer(None))
+    held, train = rows[:10], rows[10:]
+    (name, prompt), = Pool(run, [subjects.held(held)], rows).prompts(base, PLAIN, 3, held)  # fmt: skip
+    assert name == "3-shot nearest"
+    assert len(prompt.examples) == len(train)
+    lm = base.asked("prompted", prompt)
+    assert lm.stop_text == "\n\n"  # no answer of this set holds a blank line
+    for row in held[:3]:
+        scores = by_hand(row.columns["prompt"], [other.columns["prompt"] for other in train])
+        best = sorted(range(len(train)), key=lambda i: -scores[i])[:3][::-1]
+        blocks = "".join(f"{train[i].columns['prompt']}{train[i].columns['completion']}\n\n" for i in best)
+        assert lm.tokenizer.decode(lm.prompt(row, 64)) == blocks + row.columns["prompt"]
