@@ -9,6 +9,9 @@ from typing import Any
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.rows import Row
 
+LONGEST = 200
+"""Letters of a reason that are shown."""
+
 
 def kept(rows: Sequence[Row], field: str, evaluator: str) -> list[Any]:
     """The field's value in every row. ConfigError names the rows that lack it, or what has to be kept."""
@@ -31,5 +34,11 @@ def kept(rows: Sequence[Row], field: str, evaluator: str) -> list[Any]:
 def reasons(rows: Sequence[Row], found: Sequence[tuple[str, str]]) -> str:
     """`; 3 no JSON (first a.jsonl:2: …)` for each kind of fault, the most frequent first; an empty kind is none."""
     counts = Counter(kind for kind, _ in found if kind)
-    first = {kind: f"{row.place}: {detail}" for row, (kind, detail) in reversed(list(zip(rows, found, strict=True)))}
+    pairs = reversed(list(zip(rows, found, strict=True)))
+    first = {kind: f"{row.place}: {_printable(detail)}" for row, (kind, detail) in pairs}
     return "".join(f"; {count} {kind} (first {first[kind]})" for kind, count in counts.most_common())
+
+
+def _printable(text: str) -> str:
+    """What a model or its code may have said, in one line that steers no terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[:LONGEST]

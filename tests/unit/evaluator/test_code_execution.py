@@ -264,6 +264,15 @@ def test_why_not_is_counted_and_said() -> None:
     )
 
 
+def test_what_code_says_steers_no_terminal() -> None:
+    notes = Notes()
+    steering = Answer("raise ValueError('\\x1b[2J\\n  note       all pass' + 'x' * 999)")
+    list(CodeExecution(allow=True, timeout=SECONDS).measure(Says(steering), [row()], notes))  # type: ignore[arg-type]
+    assert notes.texts[0].startswith("code_execution: base: 0 of 1 pass; 1 error (first a.jsonl:3: ValueError:  [2J ")
+    assert notes.texts[0].isprintable()
+    assert len(notes.texts[0]) < 300
+
+
 @pytest.mark.parametrize(
     ("one", "said"),
     [
