@@ -128,12 +128,14 @@ class Judge(Evaluator):
     ) -> list[dict[str, Word]]:
         """Judge → word of each pair; says how many replies are no verdict."""
         from tuneforge.evaluation.judging.duels import invalid, words
-        from tuneforge.evaluation.judging.panel import doubt
+        from tuneforge.evaluation.judging.panel import doubt, doubt_order
 
         found: list[dict[str, Word]] = [{} for _ in pairs]
         for name, teacher in judges.items():
             said = words(teacher, pairs, asking, context, f"Judge by {name}")
             doubt(self.name, name, sum(map(invalid, said)), 2 * len(said), context)
+            both = [word for word in said if word.both]
+            doubt_order(self.name, name, sum(word.ahead != word.behind for word in both), len(both), context)
             for one, word in zip(found, said, strict=True):
                 one[name] = word
         return found

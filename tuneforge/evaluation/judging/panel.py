@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 LOUD = 0.2
-"""Share of invalid replies from which on a judgement is doubted aloud."""
+"""Share of invalid replies, or of pairs whose order decides, above which a judge is doubted aloud."""
 
 
 def problems(teachers: Sequence[str], asking: Asking, run: Run) -> Iterator[str]:
@@ -57,3 +57,10 @@ def doubt(evaluator: str, judge: str, invalid: int, asked: int, context: Context
     if invalid > LOUD * asked:
         text += f"; MORE THAN {LOUD:.0%}: do not trust this judge, or raise judge_tokens"
     context.note(text, invalid=invalid, asked=asked)
+
+
+def doubt_order(evaluator: str, judge: str, swayed: int, pairs: int, context: Context) -> None:
+    """Say loudly that a judge says another thing of too many pairs when their order is swapped."""
+    if swayed > LOUD * pairs:
+        text = f"{evaluator}: teacher.{judge} says another thing of {swayed:,} of {pairs:,} pairs in the other order"
+        context.note(f"{text}; MORE THAN {LOUD:.0%}, and each counts as a tie", swayed=swayed, pairs=pairs)
