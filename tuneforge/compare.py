@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,6 +170,8 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     measured = None
     if "classification" in run.strategy.head:
         context.labels = training_classes.names(name for candidate in found for name in _labels(candidate))
+    with book.stage("libraries"):  # seconds that no model and no cache changes
+        importlib.import_module("transformers.modeling_utils")
     with book.stage("evaluate"):
         for lm, tokenizer in _variants(found, context):
             if measured is None:
@@ -253,6 +256,8 @@ def _adapted(base: Loaded, origin: Origin, context: RunContext) -> Loaded:
     """The adapter on its base, with the tokenizer and template that were saved with it."""
     from tuneforge.model.brought import as_it_is, has_tokenizer
 
+    if not any(origin.folder.glob("*.safetensors")):
+        raise ConfigError(f"evaluate {origin.folder}: holds no weights of the adapter (*.safetensors)")
     tokenizer = base.tokenizer
     if has_tokenizer(origin.folder):
         tokenizer = _hf(str(origin.folder)).tokenizer(origin.folder, context)

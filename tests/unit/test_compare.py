@@ -137,6 +137,24 @@ def test_a_second_evaluation_finds_everything(models: Path, evaluate: Callable[.
     assert not any("cache" in note["text"] for note in read(first, "run.json")["notes"])
 
 
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ('{"peft_type": "LORA"}', "names no base model"),
+        ("{torn", "adapter_config.json cannot be read"),
+        ('{"peft_type": "LORA", "base_model_name_or_path": "tiny_that_is_not"}', "tiny_that_is_not"),
+    ],
+)
+def test_an_adapter_that_cannot_be_used_is_named(
+    config: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken").mkdir()
+    Path("broken/adapter_config.json").write_text(config)
+    assert cli.main(["evaluate", "broken"]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_model_named_twice_is_refused(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(models / "base"), str(models / "base")]) == 2
     assert "is named 2 times" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def causal(run: Run, loaded: Loaded, context: Context) -> HFLM:
         raise ConfigError("its tokens see those after them, so it is no causal language model")
     if not forward_options(found.model, past_key_values=None):
         raise ConfigError(f"{type(found.model).__name__} has no key-value cache")
-    return HFLM("causal", found.model, found.tokenizer)
+    return HFLM("causal", found.model, found.tokenizer, cache=context.cache)
 
 
 def _sees_ahead(model: Any) -> bool:
