@@ -6,12 +6,12 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tuneforge.components import LM, Context, Evaluator
+from tuneforge.components import LM, Context
 from tuneforge.conversation import classes, offers, right_choice, split
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.lm import row_key
@@ -155,26 +155,36 @@ def temperature(found: Scored) -> float:
     return math.exp(float(best.x))
 
 
-def apart(evaluator: Evaluator, rows: Sequence[Row], context: Context) -> tuple[list[Row], NDArray[np.bool_]]:
-    """(rows to learn from, (n,) which of `rows` are measured): nothing is learnt from a row that is measured.
+class Apart(NamedTuple):
+    """Rows to learn from, and which rows are measured."""
 
-    The validation rows of the same kind that the evaluator serves; where there are none, a seeded half of `rows`
-    themselves, whole groups, which then are not measured.
+    learnt: list[Row]
+    measured: NDArray[np.bool_]
+    """(n,)"""
+    said: str
+    """`200 rows of validation.mine`, or `100 of the 200 rows, which are not measured`."""
+
+
+def apart(rows: Sequence[Row], context: Context) -> Apart:
+    """Nothing is learnt from a row that is measured: validation rows of the same kind are learnt from.
+
+    Where there are none, a seeded half of `rows` themselves, whole groups, which then are not measured.
     """
     here, wanted = {row_key(row) for row in rows}, kind(rows[0].columns)
-    held = (row for one in context.held_out if one.split == "validation" for row in one.rows)
-    learnt = [row for row in held if kind(row.columns) == wanted and row_key(row) not in here]
-    if learnt:
-        return learnt, np.ones(len(rows), dtype=np.bool_)
+    found: dict[str, list[Row]] = {}
+    for held in context.held_out:
+        served = [row for row in held.rows if kind(row.columns) == wanted and row_key(row) not in here]
+        if held.split == "validation" and served:
+            found[f"validation.{held.name}"] = served
+    if found:
+        learnt = [row for served in found.values() for row in served]
+        return Apart(learnt, np.ones(len(rows), dtype=np.bool_), f"{len(learnt):,} rows of {', '.join(found)}")
     groups = [row.group or row_key(row) for row in rows]
     names = sorted(set(groups))
     half = set(random.Random(context.seed).sample(names, len(names) // 2))
     measured = np.array([group not in half for group in groups])
-    return [row for row, out in zip(rows, measured, strict=True) if not out], measured
-
-
-def learnt_from(rows: int, measured: NDArray[np.bool_]) -> str:
-    """`200 validation rows`, or `100 of the 200 rows, which are not measured`."""
-    if measured.all():
-        return f"{rows:,} validation rows"
-    return f"{rows:,} of the {len(measured):,} rows, which are not measured (there are no validation rows)"
+    learnt = [row for row, out in zip(rows, measured, strict=True) if not out]
+    said = (
+        f"{len(learnt):,} of the {len(rows):,} rows, which are not measured (there are no validation rows like these)"
+    )
+    return Apart(learnt, measured, said)

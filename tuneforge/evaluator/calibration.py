@@ -59,15 +59,14 @@ class Calibration(Evaluator):
         """`confidence`, `scaled` and `right`, and what a row adds to each metric: NaN where it was learnt from."""
         import numpy as np
 
-        from tuneforge.evaluation.confidence import apart, learnt_from, scored, temperature
+        from tuneforge.evaluation.confidence import apart, scored, temperature
 
-        learnt, measured = apart(self, rows, context)
+        learnt, measured, rest = apart(rows, context)
         found = scored(lm, rows, context, self.evaluator)
         scale = temperature(scored(lm, learnt, context, self.evaluator)) if learnt else float("nan")
         end = " (the furthest that is tried: confidence says nothing of right and wrong)" if scale > 19.9 else ""
         context.note(
-            f"{self.name} of {lm.variant}: temperature {scale:.2f}{end}, fitted on"
-            f" {learnt_from(len(learnt), measured)}",
+            f"{self.name} of {lm.variant}: temperature {scale:.2f}{end}, fitted on {rest}",
             temperature=scale,
         )
         sure, scaled, right = found.confidence(), found.confidence(scale), found.right

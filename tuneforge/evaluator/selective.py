@@ -62,14 +62,14 @@ class Selective(Evaluator):
         """`confidence`, `right` and `coverage`, 1 where the row is answered; NaN where it was learnt from."""
         import numpy as np
 
-        from tuneforge.evaluation.confidence import apart, learnt_from, scored
+        from tuneforge.evaluation.confidence import apart, scored
         from tuneforge.evaluation.guarantee import least_rows, threshold
 
-        learnt, measured = apart(self, rows, context)
+        learnt, measured, rest = apart(rows, context)
         found, delta = scored(lm, rows, context, self.evaluator), 1 - self.confidence
         known = scored(lm, learnt, context, self.evaluator) if learnt else None
         chosen = threshold(known.confidence(), known.right, self.target_error, delta) if known else None
-        said = f"{self.name} of {lm.variant}: on {learnt_from(len(learnt), measured)}"
+        said = f"{self.name} of {lm.variant}: on {rest}"
         if chosen is None:
             need = least_rows(self.target_error, delta)
             why = f"no threshold keeps errors below {self.target_error:g} with {self.confidence:.0%}"

@@ -242,7 +242,7 @@ def test_selective_counts_what_is_answered_and_says_on_what_that_rests() -> None
     order = np.argsort(-sure)
     risks = [1 - right[order[:k]].mean() for k in range(1, 301)]
     assert found["aurc"] == pytest.approx(np.mean(risks))
-    assert "on 600 validation rows, at most 0.3 of the answers from confidence" in context.notes[0]
+    assert "on 600 rows of validation.v, at most 0.3 of the answers from confidence" in context.notes[0]
     points = evaluator.curves(stats)["risk_coverage"]
     assert (len(points), points[-1]["x"], points[-1]["n"]) == (100, 1.0, 300)
     assert points[-1]["y"] == pytest.approx(1 - right.mean())
