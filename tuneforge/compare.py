@@ -286,7 +286,9 @@ def _print(metrics: Sequence[dict[str, Any]]) -> None:
     for heading in ("set", "metric", "n", "model", "value", "difference to the first"):
         table.add_column(heading, no_wrap=True)
     differences = {(r["model"], r["set"], r["evaluator"], r["metric"]): r for r in metrics if r["versus"]}
-    for row in (r for r in metrics if not r["versus"] and r["split"] != "validation"):
+    told = {(r["set"], r["evaluator"], r["metric"]) for r in metrics if r["value"] is not None}
+    shown = [r for r in metrics if not r["versus"] and r["split"] != "validation"]
+    for row in (r for r in shown if (r["set"], r["evaluator"], r["metric"]) in told):
         other = differences.get((row["model"], row["set"], row["evaluator"], row["metric"]))
         cells = [_figure(row, False), _figure(other, True)]
         table.add_row(row["set"], row["metric"], str(row["n"]), row["model"], *cells)
