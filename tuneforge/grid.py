@@ -99,19 +99,23 @@ def _conclude(root: Path, points: Sequence[Point], codes: Sequence[int]) -> None
     """comparison.json, .csv and .html, and the table on the terminal."""
     rows = [row for point, code in zip(points, codes, strict=True) for row in _rows(point, code)]
     seeds = _over_seeds(points, rows)
-    write_json(root / "comparison.json", {"schema": 1, "rows": rows, "seeds": seeds, **_side_by_side(root, points)})
+    beside = _side_by_side(root, points, seeds)
+    write_json(root / "comparison.json", {"schema": 1, "rows": rows, "seeds": seeds, **beside})
     with (root / "comparison.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
     if seeds:
         _table_of_seeds(seeds)
+        for point, code in zip(points, codes, strict=True):
+            if code not in (0, 4):
+                terminal.say(f"exit {code}", f"{point.number} {' '.join(point.overrides)}")
     else:
         _table(points, codes, rows)
     terminal.say("table", f"{root}/comparison.csv")
 
 
-def _side_by_side(root: Path, points: Sequence[Point]) -> dict[str, Any]:
+def _side_by_side(root: Path, points: Sequence[Point], seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The page; and what comparison.json holds of it, the paired differences to the first point as `differences`."""
     from tuneforge.comparison import comparing, contestants
     from tuneforge.report.comparison import write_page
@@ -122,7 +126,7 @@ def _side_by_side(root: Path, points: Sequence[Point]) -> dict[str, Any]:
     except TuneForgeError as error:  # the points' own numbers stand all the same
         terminal.say("note", f"no comparison.html: {error}")
         return {}
-    terminal.say("page", str(write_page(root, made)))
+    terminal.say("page", str(write_page(root, made, seeds)))
     facts = comparing.as_json(made)
     differences = [row for row in facts.pop("rows") if row["versus"]]
     return {**facts, "differences": differences}

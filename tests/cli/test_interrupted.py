@@ -134,6 +134,9 @@ def test_a_grid_is_forked_tabled_and_survives_a_failing_point(tmp_path: Path) ->
     )
     assert "exit 2" in said
     assert "seed=2" in (tmp_path / "grid" / "comparison.csv").read_text()
+    page = (tmp_path / "grid" / "comparison.html").read_text()
+    assert "1 adapter.targets=[q_proj] seed=2 - 0 adapter.targets=[q_proj] seed=1" in page
+    assert "2 adapter.targets=[no_such_layer] seed=1" in page
     assert (tmp_path / "grid" / "0-adapter.targets=_q_proj_,seed=1" / "report.html").is_file()
 
 

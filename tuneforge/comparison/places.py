@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import yaml
-
+from tuneforge.comparison.configured import measuring
 from tuneforge.comparison.contestants import Contestant
 from tuneforge.evaluation.measure import Place
 from tuneforge.evaluation.tidy import POOLED
@@ -60,7 +59,10 @@ def _where(here: Sequence[Place]) -> str:
 def why(place: Place, one: Contestant, other: Contestant) -> str:
     """What differs between two protocols, by what the directories say."""
     reasons = [*_rows(place, one, other), *_settings(place, one, other), *_versions(one, other)]
-    text = "; ".join(reasons) or "decoding, or columns that are kept for the evaluator"
+    text = (
+        "; ".join(reasons)
+        or "what neither config nor samples.jsonl tells: decoding, kept columns, versions of what scores"
+    )
     return f"{one.name} and {other.name} differ in {text}"
 
 
@@ -85,17 +87,15 @@ def _samples(place: Place, one: Contestant) -> list[dict[str, Any]]:
 
 
 def _settings(place: Place, one: Contestant, other: Contestant) -> list[str]:
-    mine, theirs = (_evaluator(c, place.evaluator) for c in (one, other))
-    keys = [k for k in {**mine, **theirs} if k != "sets" and mine.get(k) != theirs.get(k)]
-    return [f"evaluator.{place.evaluator}.{k} ({mine.get(k)} and {theirs.get(k)})" for k in keys]
-
-
-def _evaluator(one: Contestant, name: str) -> Mapping[str, Any]:
-    path = one.folder / "config.yaml"
-    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return ((config or {}).get("evaluator") or {}).get(name) or {}
+    """Values of the evaluator that differ, defaults among them; nothing where it cannot be had here."""
+    mine, theirs = (measuring(c.folder, [place.evaluator])[0].evaluator.get(place.evaluator) for c in (one, other))
+    if mine is None or theirs is None:
+        return []
+    values, others = asdict(mine), asdict(theirs)
+    keys = [k for k in {**values, **others} if k != "sets" and values.get(k) != others.get(k)]
+    return [f"evaluator.{place.evaluator}.{k} ({values.get(k)} and {others.get(k)})" for k in keys]
 
 
 def _versions(one: Contestant, other: Contestant) -> list[str]:
-    mine, theirs = ((c.record.get("versions") or {}).get("tuneforge") for c in (one, other))
-    return [f"TuneForge {mine} and {theirs}"] if mine != theirs else []
+    mine, theirs = (c.record.get("versions") or {} for c in (one, other))
+    return [f"{k} {mine[k]} and {theirs[k]}" for k in mine if k in theirs and mine[k] != theirs[k]]

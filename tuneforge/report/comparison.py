@@ -56,12 +56,12 @@ class Said:
     text: str
 
 
-def write_page(folder: Path, made: Comparison) -> Path:
-    """comparison.html; text from data escaped, nothing fetched."""
-    return page.write(folder / "comparison.html", render(made))
+def write_page(folder: Path, made: Comparison, seeds: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """comparison.html; text from data escaped, nothing fetched. `seeds` are a grid's metric rows over its seeds."""
+    return page.write(folder / "comparison.html", render(made, seeds))
 
 
-def render(made: Comparison) -> str:
+def render(made: Comparison, seeds: Sequence[Mapping[str, Any]] = ()) -> str:
     """The page's HTML."""
     sides = [_side(one, i, made) for i, one in enumerate(made.contestants)]
     letters = {side.name: side.letter for side in sides}
@@ -73,6 +73,7 @@ def render(made: Comparison) -> str:
         said=[_said(row, letters) for row in made.deciding()],
         panels=_panels(made, sides),
         hues={side.letter: side.hue for side in sides},
+        seeds=[_over_seeds(row) for row in seeds if row["split"] == "test"],
         apart=apart,
         shown=[_shown(row, made, letters) for row in apart.rows[:MOST_ROWS]] if apart else [],
         numbers=numbers.numbers(made.rows),
@@ -115,6 +116,12 @@ def _said(row: Mapping[str, Any], letters: Mapping[str, str]) -> Said:
     where = "all target sets" if row["set"] == "*" else row["set"]
     text = f"{numbers.metric_name(row)} on {where} {numbers.interval(row)} against {letters[row['versus']]}"
     return Said(letters[row["model"]], row["model"], numbers.means(row), text)
+
+
+def _over_seeds(row: Mapping[str, Any]) -> dict[str, Any]:
+    model = f"{row['model']} - {row['versus']}" if row["versus"] else str(row["model"])
+    place = {"overrides": row["overrides"] or "all", "set": row["set"], "metric": numbers.metric_name(row)}
+    return place | {"model": model, "sort": row["value"], "value": numbers.interval(row), "seeds": row["seeds"]}
 
 
 def _panels(made: Comparison, sides: Sequence[Side]) -> list[charts.Panel]:

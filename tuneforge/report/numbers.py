@@ -83,7 +83,8 @@ def changes(metrics: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     for by_rival in hardest.values():
         row = by_rival[beaten(by_rival)]
         where = "all target sets" if row["set"] == "*" else row["set"]
-        found[means(row)].append(f"{metric_name(row)} on {where} {interval(row)}")
+        shown = ": no number" if row["value"] is None else f" {interval(row)}"
+        found[means(row)].append(f"{metric_name(row)} on {where}{shown}")
     return [(state, lines) for state, lines in found.items() if lines]
 
 

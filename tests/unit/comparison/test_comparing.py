@@ -63,16 +63,30 @@ def test_the_named_run_is_what_others_are_compared_with(tmp_path: Path) -> None:
         ({"sets": {"test": rows(41)}}, "their rows (40 and 41, of which 40 are the same; only in b: test.jsonl:40)"),
         ({"sets": {"test": rows()[::-1]}}, "the order of the rows"),
         ({"overrides": ["evaluator.exact_match.normalise=true"]}, "evaluator.exact_match.normalise (False and True)"),
-        ({"record": {"versions": {"tuneforge": "0.0.9"}}}, ""),
+        (
+            {"sets": {"test": rows(41)}, "record": {"versions": {"tuneforge": "0.0.9"}}},
+            "their rows (40 and 41, of which 40 are the same; only in b: test.jsonl:40); tuneforge 0.1.0 and 0.0.9",
+        ),
     ],
 )
 def test_another_protocol_is_refused_by_name(tmp_path: Path, second: dict[str, Any], said: str) -> None:
     made = compare(contestants(two(tmp_path, **second)))
-    if not said:
-        assert made.refusals == []
-        return
     assert made.refusals == [f"test.test (exact_match): a and b differ in {said}"]
     assert made.rows == []
+
+
+def test_defaults_are_no_other_settings_and_what_cannot_be_told_is_not_made_up(tmp_path: Path) -> None:
+    paths = two(tmp_path)
+    config = yaml.safe_load((tmp_path / "b" / "config.yaml").read_text())
+    (tmp_path / "b" / "config.yaml").write_text(yaml.safe_dump(config | {"evaluator": {}}))
+    assert compare(contestants(paths)).refusals == []
+    metrics = (tmp_path / "b" / "metrics.json").read_text()
+    protocol = json.loads(metrics)["rows"][0]["protocol"]
+    (tmp_path / "b" / "metrics.json").write_text(metrics.replace(protocol, "other"))
+    (refusal,) = compare(contestants(paths)).refusals
+    assert refusal.endswith(
+        "a and b differ in what neither config nor samples.jsonl tells: decoding, kept columns, versions of what scores"
+    )
 
 
 def test_only_sets_that_all_have_are_compared(tmp_path: Path) -> None:

@@ -57,6 +57,15 @@ def test_with_fewer_than_two_that_have_numbers_it_still_opens(tmp_path: Path, co
     assert "failed: " in text
 
 
+def test_what_a_grid_says_over_its_seeds_stands_first(tmp_path: Path) -> None:
+    row = {"overrides": "r=4 <b>", "points": [0, 1], "seeds": 2, "model": "tuned", "versus": "base", "set": "test",
+           "split": "test", "evaluator": "e", "metric": "m", "value": 0.2, "low": -0.6, "high": 0.9}  # fmt: skip
+    text = words(Page(render(three(tmp_path), [row, row | {"split": "validation"}])))
+    assert text.index("r=4 <b>teste.mtuned") < text.index("Who and at what cost")
+    assert "tuned - base2+.20 [-.60,+.90]" in text
+    assert text.count("r=4") == 1
+
+
 def test_equal_models_agree_everywhere(tmp_path: Path) -> None:
     paths = [str(run(tmp_path / name, {"tuned": right(10)})) for name in "ab"]
     text = words(Page(render(compare(contestants(paths)))))

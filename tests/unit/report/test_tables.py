@@ -22,6 +22,9 @@ def test_what_got_better_and_worse_against_what_has_to_be_beaten() -> None:
     ]
     assert found["not proven"] == ["exact_match on general -.03 [-.06,+.00]", "refusal on safe<b> -.01 [-.04,+.02]"]
     assert "worse" not in found
+    nothing = runs.metrics()
+    nothing["rows"] = [r | dict.fromkeys(("value", "low", "high")) for r in nothing["rows"] if r["set"] == "general"]
+    assert numbers.changes(nothing) == [("not proven", ["exact_match on general: no number"])]
 
 
 @pytest.mark.parametrize(
