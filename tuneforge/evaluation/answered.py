@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tuneforge.components import Evaluator
 from tuneforge.rows import Answer
+
+if TYPE_CHECKING:
+    from tuneforge.settings import Run
 
 
 @dataclass(kw_only=True)
@@ -14,6 +19,11 @@ class AnswerEvaluator(Evaluator):
 
     max_tokens: int = 256  # type: ignore[misc]
     """Most tokens of an answer; longer ones are cut, which is counted and said."""
+
+    def check(self, run: Run) -> Iterable[str]:
+        """Room for an answer."""
+        if self.max_tokens < 1:
+            yield f"max_tokens={self.max_tokens}: needs at least 1"
 
 
 def said(answer: Answer) -> str:

@@ -40,6 +40,7 @@ class BertScore(AnswerEvaluator):
 
     def check(self, run: Run) -> Iterable[str]:
         """A model is needed."""
+        yield from super().check(run)
         if not self.model:
             yield "model is empty: name a model folder or a hub name, as evaluator.bert_score.model=./roberta-large"
 

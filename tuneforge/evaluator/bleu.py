@@ -42,6 +42,7 @@ class Bleu(AnswerEvaluator):
 
     def check(self, run: Run) -> Iterable[str]:
         """A tokenizer that is known, and needs nothing from the network."""
+        yield from super().check(run)
         if self.tokenize not in TOKENIZERS:
             allowed = ", ".join(TOKENIZERS)
             yield f"tokenize={self.tokenize}: needs one of {allowed}.{nearest(self.tokenize, TOKENIZERS)}"

@@ -40,6 +40,7 @@ class Chrf(AnswerEvaluator):
 
     def check(self, run: Run) -> Iterable[str]:
         """Orders that the metric knows."""
+        yield from super().check(run)
         if not 0 <= self.word_order <= 4:
             yield f"word_order={self.word_order}: needs a number from 0 to 4; 2 is chrF++"
 

@@ -86,8 +86,9 @@ class Label(Evaluator):
 
         if self.labels:
             return [*known(self.labels, "evaluator.label.labels"), NO_CLASS]
-        sets = [held.rows for held in context.held_out if not self.sets or held.name in self.sets]
-        # The same classes on all sets, which are also counted together.
+        # The same classes on all test sets, which are also counted together.
+        tests = (held for held in context.held_out if held.split == "test")
+        sets = [held.rows for held in tests if not self.sets or held.name in self.sets]
         every = [row for of in (*sets, rows) for row in of if self.serves(row.columns)]
         found = {text.strip() for row in every for text in references(row.columns)} - {""}
         if len(found) > MANY and 2 * len(found) > len(every):
@@ -106,15 +107,16 @@ class Label(Evaluator):
         return {"accuracy": float(stats["accuracy"].mean()), "off_label": float(stats["off_label"].mean())} | found
 
     def _scored(self, names: Names, row: Row, answer: Answer) -> Stats:
-        right = [names.named(text) for text in references(row.columns)]
-        if right[0] is None:
-            text = references(row.columns)[0]
+        texts = [text for text in references(row.columns) if text.strip()] or [""]
+        right = [names.named(text) for text in texts]
+        if None in right:
+            text = texts[right.index(None)]
             raise ConfigError(
                 f"evaluator.label.labels: {row.place}: the reference {text[:60]!r} is none of"
                 f" {', '.join(names.labels[:10])}.{nearest(text[:60], names.labels)}"
             )
         said, last = None if answer.error else names.named(answer.text, self.search), len(names.labels)
-        true = said if said is not None and said in right else right[0]
+        true = said if said is not None and said in right else right[0] or 0
         return {
             "accuracy": float(said == true),
             "off_label": float(said is None),

@@ -39,6 +39,7 @@ class NumericAnswer(AnswerEvaluator):
 
     def check(self, run: Run) -> Iterable[str]:
         """A share."""
+        yield from super().check(run)
         if not 0 <= self.tolerance < 1:
             yield f"tolerance={self.tolerance}: needs a share of the reference, from 0 to below 1"
 

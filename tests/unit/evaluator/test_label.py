@@ -118,9 +118,9 @@ def test_errors_several_references_and_training_labels() -> None:
     context.train = [asked("a"), asked("a"), asked("unseen"), asked("unseen")]
     rows = [asked("a"), asked("b", "a"), asked("b")]
     answers = [Answer("a", "no room"), Answer("a"), Answer("unseen")]
-    stats = list(Label().judge(rows, answers, context))
-    assert [one["accuracy"] for one in stats] == [0, 1, 0]
-    assert [one["off_label"] for one in stats] == [1, 0, 0], "a class of the training rows is a wrong class"
+    stats = list(Label().judge([*rows, asked(" ", "b")], [*answers, Answer("b")], context))
+    assert [one["accuracy"] for one in stats] == [0, 1, 0, 1]
+    assert [one["off_label"] for one in stats] == [1, 0, 0, 0], "a class of the training rows is a wrong class"
     context.train = [asked(str(i)) for i in range(9)]
     assert list(Label().classes(rows, context)) == ["a", "b", NO_CLASS]
     assert context.notes == ["label: answers of the training rows are no names of classes; those of the sets are"]
@@ -158,7 +158,7 @@ def test_wrong_labels_are_named() -> None:
         ConfigError, match=r"job.jsonl:2: the reference 'mabye' is none of yes, maybe. Did you mean 'maybe'"
     ):
         answered([("yes", "yes"), ("yes", "mabye")], labels=["yes", "maybe"])
-    with pytest.raises(ConfigError, match="the reference ' ' is none of yes"):
+    with pytest.raises(ConfigError, match="the reference '' is none of yes"):
         answered([("yes", "yes"), ("yes", " ")])
 
 

@@ -174,6 +174,11 @@ def test_answers_may_be_as_long_as_the_config_says() -> None:
     assert lm.limits == [7]
 
 
+@pytest.mark.parametrize("kind", [Bleu, Chrf, Rouge, TokenF1])
+def test_answers_need_room(kind: Any) -> None:
+    assert list(kind(max_tokens=0).check(RUN)) == ["max_tokens=0: needs at least 1"]
+
+
 def test_wrong_settings_are_named() -> None:
     assert list(Bleu(tokenize="ja-mecab").check(RUN)) == ["tokenize=ja-mecab: needs one of 13a, intl, zh, char, none."]
     assert list(Chrf(word_order=-1).check(RUN)) == ["word_order=-1: needs a number from 0 to 4; 2 is chrF++"]
