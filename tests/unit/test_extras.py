@@ -14,6 +14,9 @@ VALUES = {
     "data/duckdb": ["data.duckdb.path=rows.duckdb", "data.duckdb.table=rows"],
     "data/hub": ["data.hub.path=owner/name"],
     "transform/semantic_dedup": ["transform.semantic_dedup.model=./embedder"],
+    "evaluator/json_schema": ["evaluator.json_schema.schema=ticket.json"],
+    "evaluator/lm_eval": ["evaluator.lm_eval.tasks=[pick]"],
+    "teacher/openai": ["teacher.openai.model=m", "teacher.openai.api_key=k"],
 }
 """What a component refuses to be without."""
 NEEDY = {ref: cls for ref, cls in plugins.load().components.items() if cls.extra}
