@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.plugins.workshop import ROOT, Workshop, call, tuneforge
-from tuneforge import cli, commands, completion, composition, describe, hookspecs, plugins, saved
+from tuneforge import cli, commands, completion, composition, describe, hookspecs, plugins, saved, side_by_side
 from tuneforge.audit.checks import CHECKS
 from tuneforge.complaints import FAMILIAR
 from tuneforge.composition import compose_config
@@ -208,6 +208,8 @@ def test_command_means_something(page: str, line: str, desk: Path, catalogue: Ca
         assert completion.script(arguments.paths[0])
     elif arguments.help or arguments.version:
         assert not overrides
+    elif arguments.command == "compare":
+        assert {o.split("=")[0] for o in overrides} <= set(side_by_side.KEYS)
     elif len(overrides) < len(arguments.overrides):  # resume
         assert all(o.split("=")[0] in commands.RESUMABLE for o in overrides)
     elif arguments.source:
