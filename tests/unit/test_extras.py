@@ -16,7 +16,7 @@ VALUES = {
     "transform/semantic_dedup": ["transform.semantic_dedup.model=./embedder"],
     "evaluator/json_schema": ["evaluator.json_schema.schema=ticket.json"],
     "evaluator/lm_eval": ["evaluator.lm_eval.tasks=[pick]"],
-    "teacher/openai": ["teacher.openai.model=m", "teacher.openai.api_key=k"],
+    "teacher/openai": ["teacher.openai.model=m", "teacher.openai.base_url=http://127.0.0.1:9"],
 }
 """What a component refuses to be without."""
 NEEDY = {ref: cls for ref, cls in plugins.load().components.items() if cls.extra}
