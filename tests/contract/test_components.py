@@ -158,10 +158,15 @@ def test_a_config_holds_its_fields(reference: str) -> None:
     assert OmegaConf.to_object(again) == OmegaConf.to_object(node)
 
 
+@pytest.fixture(scope="module")
+def default_run() -> Run:
+    return tuneforge.compose()
+
+
 @each
-def test_check_gives_sentences(reference: str) -> None:
+def test_check_gives_sentences(reference: str, default_run: Run) -> None:
     component = cls_of(reference)()
-    reasons = list(component.check(tuneforge.compose()))
+    reasons = list(component.check(default_run))
     assert all(isinstance(r, str) and r for r in reasons)
 
 

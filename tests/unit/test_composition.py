@@ -120,7 +120,7 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
         (["data=json"], ["data.json.path", "path"]),
         (["data=[helpdesk,jsn]"], ["no such data", "'json'"]),
         (["data=notes.docx"], ["known suffixes", ".jsonl"]),
-        (["evaluator=[exact_match,bleu]"], ["evaluator=bleu", "installed"]),
+        (["evaluator=[exact_match,meteor]"], ["evaluator=meteor", "installed"]),
         (["experiment=nix"], ["no such experiment", "helpdesk"]),
         (["_target_=os.system"], ["_target_", "refused"]),
         (["+data.helpdesk._target_=os.system"], ["_target_", "refused"]),
