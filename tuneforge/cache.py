@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ def key(*parts: Any) -> str:
 class Cache:
     """JSON values by key. What `put` was given is on disk when it returns, whatever then ends the process.
 
-    The file may be deleted at any time between runs. A file that is no database is replaced.
+    The file may be deleted at any time between runs. A file that is no database is moved aside, which is said.
     """
 
     def __init__(self, file: Path) -> None:
@@ -55,7 +56,9 @@ class Cache:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            self.file.unlink()
+            aside = self.file.with_name(f"{self.file.name}.damaged")
+            self.file.replace(aside)
+            sys.stderr.write(f"tuneforge: {self.file} is no database: moved to {aside.name}, and begun anew\n")
             base = self._connected()
         with closing(base):
             yield base

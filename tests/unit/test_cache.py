@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tuneforge.cache import Cache, key
 
 
@@ -23,11 +25,13 @@ def test_what_was_put_is_found_by_another_process(tmp_path: Path) -> None:
     assert len(found) == 1201
 
 
-def test_a_file_that_is_no_database_is_replaced(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_moved_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "answers.sqlite"
     file.write_bytes(b"torn" * 1000)
     Cache(file).put({"a": 1})
     assert Cache(file).get(["a"]) == {"a": 1}
+    assert file.with_name("answers.sqlite.damaged").read_bytes()[:4] == b"torn"
+    assert "answers.sqlite is no database: moved to answers.sqlite.damaged" in capsys.readouterr().err
 
 
 def test_keys_do_not_depend_on_the_order_of_a_mapping() -> None:
