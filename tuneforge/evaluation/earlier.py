@@ -14,9 +14,12 @@ from tuneforge.errors import ConfigError
 from tuneforge.evaluation.figures import EARLIER
 from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.measure import Cell, Measured, Place
+from tuneforge.evaluation.samples import occurrences
 from tuneforge.rows import Answer
 
-Scores = Mapping[str, float]
+Scores = Mapping[str, float | None]
+Samples = Mapping[tuple[str, str, int], tuple[Scores, str | None]]
+"""(split.set, row key, its occurrence) → the tuned model's statistics and its answer."""
 
 
 def joined(measured: Measured, path: str) -> Measured:
@@ -41,7 +44,7 @@ def joined(measured: Measured, path: str) -> Measured:
         cells[place, EARLIER] = _cell(measured, place, samples, path)
     if not any(place.split == "test" and measured.sets[place.split, place.set].role == "target" for place, _ in cells):
         raise ConfigError(f"gate.against={path}: measured none of this run's target test sets")
-    answers = {(EARLIER, key): Answer(text) for (_, key), (_, text) in samples.items() if text is not None}
+    answers = {(EARLIER, key): Answer(text) for (_, key, _), (_, text) in samples.items() if text is not None}
     facts = {EARLIER: {"run": str(folder), "name": str(folder), **_prompt(metrics)}}
     return replace(
         measured,
@@ -73,28 +76,29 @@ def _metrics(folder: Path, path: str) -> dict[str, Any]:
     return found
 
 
-def _samples(folder: Path, path: str) -> dict[tuple[str, str], tuple[Scores, str | None]]:
-    """(split.set, row key) → the tuned model's statistics and its answer."""
-    found = {}
+def _samples(folder: Path, path: str) -> Samples:
+    found: dict[str, list[Mapping[str, Any]]] = {}
     with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 one = json.loads(line)
             except ValueError as error:
                 raise ConfigError(f"gate.against={path}: samples.jsonl:{number} is damaged: {error}") from error
-            name = f"{one['split']}.{one['set']}", one["id"]
-            found[name] = one["scores"].get("tuned") or {}, one["answers"].get("tuned")
-    return found
+            found.setdefault(f"{one['split']}.{one['set']}", []).append(one)
+    return {
+        (name, *here): (one["scores"].get("tuned") or {}, one["answers"].get("tuned"))
+        for name, lines_of in found.items()
+        for one, here in zip(lines_of, occurrences(one["id"] for one in lines_of), strict=True)
+    }
 
 
-def _cell(
-    measured: Measured, place: Place, samples: Mapping[tuple[str, str], tuple[Scores, str | None]], path: str
-) -> Cell:
+def _cell(measured: Measured, place: Place, samples: Samples, path: str) -> Cell:
     """Statistics of the earlier model in the order of this run's rows."""
     mine = next(cell for (at, _), cell in measured.cells.items() if at == place)
-    stats: dict[str, list[float]] = {name: [] for name in mine.stats}
-    for row in measured.rows[place]:
-        scores, _ = samples.get((f"{place.split}.{place.set}", row_key(row)), ({}, None))
+    stats: dict[str, list[float | None]] = {name: [] for name in mine.stats}
+    rows = measured.rows[place]
+    for row, here in zip(rows, occurrences(map(row_key, rows)), strict=True):
+        scores, _ = samples.get((f"{place.split}.{place.set}", *here), ({}, None))
         for name, values in stats.items():
             if f"{place.evaluator}.{name}" not in scores:
                 raise ConfigError(f"gate.against={path}: has no {place.evaluator}.{name} of {row.place}")

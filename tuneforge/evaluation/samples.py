@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ def samples(measured: Measured) -> Iterator[dict[str, Any]]:
     variants = list(dict.fromkeys(variant for _, variant in measured.cells))
     for (split_name, name), held in measured.sets.items():
         scores = _scores(measured, split_name, name)
-        for row in held.rows:
-            key = row_key(row)
-            if key not in scores:
+        for row, here in zip(held.rows, occurrences(map(row_key, held.rows)), strict=True):
+            if here not in scores:
                 continue
-            answers = {v: a for v in variants if (a := measured.answers.get((v, key))) and v in scores[key]}
+            key, _ = here
+            answers = {v: a for v in variants if (a := measured.answers.get((v, key))) and v in scores[here]}
             yield {
                 "set": name,
                 "split": split_name,
@@ -34,20 +35,34 @@ def samples(measured: Measured) -> Iterator[dict[str, Any]]:
                 **_asked(row),
                 "answers": {v: a.text for v, a in answers.items()},
                 "finish": {v: a.error or a.finish for v, a in answers.items()},
-                "scores": scores[key],
+                "scores": scores[here],
             }
 
 
-def _scores(measured: Measured, split_name: str, name: str) -> dict[str, dict[str, dict[str, float]]]:
-    """Row key → variant → `evaluator.statistic` → number."""
-    found: dict[str, dict[str, dict[str, float]]] = {}
+def occurrences(keys: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Each key and how often it stood before: a set may hold a row twice, with other kept columns or another group."""
+    seen: dict[str, int] = {}
+    for key in keys:
+        seen[key] = seen.get(key, -1) + 1
+        yield key, seen[key]
+
+
+def _scores(
+    measured: Measured, split_name: str, name: str
+) -> dict[tuple[str, int], dict[str, dict[str, float | None]]]:
+    """Row (key and occurrence) → variant → `evaluator.statistic` → number; None where it is none."""
+    found: dict[tuple[str, int], dict[str, dict[str, float | None]]] = {}
     for (place, variant), cell in measured.cells.items():
         if (place.split, place.set) != (split_name, name):
             continue
-        for i, row in enumerate(measured.rows[place]):
-            numbers = found.setdefault(row_key(row), {}).setdefault(variant, {})
-            numbers |= {f"{place.evaluator}.{stat}": float(values[i]) for stat, values in cell.stats.items()}
+        for i, here in enumerate(occurrences(map(row_key, measured.rows[place]))):
+            numbers = found.setdefault(here, {}).setdefault(variant, {})
+            numbers |= {f"{place.evaluator}.{stat}": _finite(values[i]) for stat, values in cell.stats.items()}
     return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _asked(row: Row) -> dict[str, Any]:

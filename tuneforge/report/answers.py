@@ -158,7 +158,7 @@ def _preferred(
     found = {}
     for variant, score in scores.items() if sample.get("rejected") is not None else ():
         numbers = (sample.get("scores") or {})[variant]
-        key = next((f"{evaluator}.{name}" for name in MARGINS if f"{evaluator}.{name}" in numbers), "")
+        key = next((f"{evaluator}.{name}" for name in MARGINS if numbers.get(f"{evaluator}.{name}") is not None), "")
         if key:
             side = "chosen" if score == 1 else "rejected" if score == 0 else "neither"
             unit = units.get(variant) or MARGINS[key.removeprefix(f"{evaluator}.")]
@@ -179,13 +179,16 @@ def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -
     return found if "tuned" in found and len(found) > 1 else None
 
 
-def score_of(numbers: Mapping[str, float], evaluator: str, metrics: Iterable[str]) -> float | None:
-    """The statistic of a row that is named like the evaluator or one of its metrics, else bits per byte."""
+def score_of(numbers: Mapping[str, float | None], evaluator: str, metrics: Iterable[str]) -> float | None:
+    """The statistic of a row that is named like the evaluator or one of its metrics, else bits per byte.
+
+    None where the row has no such number: one of another metric would stand for it under its name.
+    """
     names = [f"{evaluator}.{name}" for name in (evaluator, *sorted(metrics))]
-    score = next((numbers[name] for name in names if numbers.get(name) is not None), None)
-    if score is None and numbers.get(f"{evaluator}.bytes"):
-        score = numbers[f"{evaluator}.nats"] / numbers[f"{evaluator}.bytes"] / math.log(2)
-    return None if score is None else float(score)
+    nats, size = (numbers.get(f"{evaluator}.{name}") for name in ("nats", "bytes"))
+    bits = nats / size / math.log(2) if nats is not None and size else None
+    score = next((numbers[name] for name in names if name in numbers), bits)
+    return None if score is None or not math.isfinite(score) else float(score)
 
 
 def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit.evaluation import subjects
@@ -15,7 +17,7 @@ from tuneforge.composition import compose
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation import earlier, gate_rules
 from tuneforge.evaluation.lm import HFLM
-from tuneforge.evaluation.measure import Measured, measure
+from tuneforge.evaluation.measure import Cell, Measured, Place, measure
 from tuneforge.evaluation.samples import write_samples
 from tuneforge.evaluation.verdict import check_gate, decide, rows, write_metrics
 
@@ -148,6 +150,22 @@ def test_an_earlier_run_is_compared_row_by_row(finished: Path, tmp_path: Path) -
     assert found["bits_per_byte", "base"]["value"] != 0.0
     assert decide(subjects.run(against=str(finished)), rows(subjects.run(), both)).decision == "not proven"
     assert both.answers["earlier", next(iter(both.rows.values()))[0].id].text is not None
+
+
+def test_a_row_that_stands_twice_keeps_both_of_its_scores(tmp_path: Path) -> None:
+    # One question with two kept columns, as with two sets of tests: one id, and other numbers.
+    row = subjects.row(prompt="q", completion="ok")
+    place, evaluators = Place("exact_match", "test", "job"), {"exact_match": EVALUATORS["exact_match"]}
+    cell = Cell({"exact_match": np.array([1.0, np.nan, 0.0])}, ["a", "b", "c"])
+    twice = [replace(row, fields={"n": i}) for i in range(2)] + [subjects.row(prompt="r", completion="ok")]
+    sets = {("test", "job"): subjects.held(twice)}
+    both = Measured(evaluators, sets, {place: twice}, {(place, "tuned"): cell})
+    found = rows(subjects.run(), both)
+    write_metrics(tmp_path, found, decide(subjects.run(), found), {})
+    lines = write_samples(tmp_path, both).read_text().splitlines()
+    assert [json.loads(one)["scores"]["tuned"]["exact_match.exact_match"] for one in lines] == [1.0, None, 0.0]
+    again = earlier.joined(both, str(tmp_path)).cells[place, "earlier"].stats["exact_match"]
+    assert np.array_equal(again, cell.stats["exact_match"], equal_nan=True)
 
 
 def test_an_earlier_run_of_another_protocol_is_refused(finished: Path, tmp_path: Path) -> None:
