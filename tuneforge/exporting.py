@@ -146,6 +146,6 @@ def _facts(apart: Difference) -> dict[str, float]:
 def _texts(folder: Path) -> list[str]:
     """Rows of the run as the model saw them, from data/preview.jsonl."""
     path = folder / "data" / "preview.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n") if path.is_file() else []
     found = ["".join(text for text, _ in json.loads(line)["stretches"]) for line in lines[:TEXTS]]
     return [text for text in found if text.strip()] or PLAIN

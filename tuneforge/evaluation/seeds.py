@@ -68,7 +68,7 @@ def _one(shared: dict[str, Any], here: Sequence[tuple[int, MetricRow]], samples:
     told = [(index, row) for index, row in here if row["value"] is not None]
     rows, values = [row for _, row in told], [float(row["value"]) for _, row in told]
     if len(told) == 1:
-        interval = Interval(values[0], rows[0]["low"] or math.nan, rows[0]["high"] or math.nan)
+        interval = Interval(values[0], *(math.nan if rows[0][end] is None else rows[0][end] for end in ("low", "high")))
     else:
         stats = _stats(rows, [samples[index] for index, _ in told]) if samples and told else []
         error = row_error(rows, stats) if rows else math.nan
@@ -91,9 +91,11 @@ def read_samples(folder: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """(split, set) → lines of samples.jsonl; empty where there is none."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     path = folder / "samples.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        one = json.loads(line)
-        found.setdefault((one["split"], one["set"]), []).append({"id": one["id"], "scores": one["scores"]})
+    if not path.is_file():
+        return found
+    with path.open(encoding="utf-8") as lines:
+        for one in map(json.loads, lines):
+            found.setdefault((one["split"], one["set"]), []).append({"id": one["id"], "scores": one["scores"]})
     return found
 
 

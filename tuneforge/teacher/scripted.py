@@ -68,7 +68,7 @@ class Scripted(Teacher):
 
     def _rules(self) -> Iterator[Rule]:
         """ConfigError with file and line for what is no rule."""
-        for number, line in enumerate(Path(self.path).expanduser().read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(Path(self.path).expanduser().read_text(encoding="utf-8").split("\n"), 1):
             if line.strip():
                 try:
                     yield _rule(json.loads(line))

@@ -44,6 +44,17 @@ def test_few_seeds_and_no_numbers() -> None:
     assert (unbounded["value"], unbounded["low"]) == (pytest.approx(0.6), None)
 
 
+def test_a_bound_of_nought_is_a_bound() -> None:
+    (alone,) = over_seeds([[line(0.1)]])
+    assert alone["low"] == 0.0
+
+
+def test_a_line_ends_where_json_lines_end(tmp_path: Path) -> None:
+    one = {"split": "test", "set": "s", "id": "a", "scores": {}, "prompt": "a\u2028b\x85c"}
+    (tmp_path / "samples.jsonl").write_text(json.dumps(one, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_samples(tmp_path) == {("test", "s"): [{"id": "a", "scores": {}}]}
+
+
 def test_rows_of_another_protocol_are_not_averaged() -> None:
     found = over_seeds([[line(0.5)], [line(0.7, protocol="q")]])
     assert [row["seeds"] for row in found] == [1, 1]
