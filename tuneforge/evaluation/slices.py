@@ -273,9 +273,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def _examples(rows: Sequence[Row], own: Sequence[int], now: Floats, then: Floats | None) -> list[dict[str, str]]:
-    """Rows that changed most, and those that are worst, the first ones of each kind."""
+    """Rows that changed most, and those that are worst, the first ones of each kind; none that has no number."""
     change = np.zeros(len(now)) if then is None else now - then
-    worst = [i for i in sorted(own, key=lambda i: now[i]) if now[i] < np.nanmax(now) and change[i] == 0]
+    own = [i for i in own if np.isfinite(now[i]) and np.isfinite(change[i])]
+    best = max((value for value in now if np.isfinite(value)), default=math.nan)
+    worst = [i for i in sorted(own, key=lambda i: now[i]) if now[i] < best and change[i] == 0]
     kinds = {
         "newly wrong": [i for i in sorted(own, key=lambda i: change[i]) if change[i] < 0],
         "newly right": [i for i in sorted(own, key=lambda i: -change[i]) if change[i] > 0],

@@ -127,6 +127,14 @@ def test_numbers_that_are_no_shares_are_compared_by_rank() -> None:
     assert less_than_the_rest(np.array([np.nan, 1.0]), [0]) == 1.0
 
 
+def test_rows_without_a_number_are_no_examples(tmp_path: Path) -> None:
+    rows = [asked(GARDEN if i < 20 else REFUND, i, part="a" if i < 20 else "b") for i in range(40)]
+    nothing, some = [np.nan] * 40, [np.nan, 0.0, 1.0, *[1.0] * 37]
+    assert all(one.examples == [] for one in found(tmp_path, rows, nothing, nothing, by=["part"]))
+    first = next(one for one in found(tmp_path, rows, some, some, by=["part"]) if one.name == "a")
+    assert [(one["kind"], one["place"]) for one in first.examples] == [("still wrong", "job.jsonl:1")]
+
+
 def test_slices_are_json_rows() -> None:
     assert {"set", "evaluator", "metric", "by", "name", "n", "model", "versus", "value", "low", "high", "base", "tuned",
             "weak", "verdict", "examples"} <= set(Slice.__dataclass_fields__)  # fmt: skip
