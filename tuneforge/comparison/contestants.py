@@ -6,9 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError, TuneForgeError
+
+if TYPE_CHECKING:
+    from tuneforge.evaluation.measure import Place
 
 
 @dataclass
@@ -28,6 +31,12 @@ class Contestant:
     def rows(self) -> list[Mapping[str, Any]]:
         """Its own metric rows, without differences."""
         return [r for r in self.metrics.get("rows") or [] if r["model"] == self.variant and not r["versus"]]
+
+    def scored(self, place: Place) -> list[dict[str, Any]]:
+        """The rows of the place that its evaluator scored; further rows of the set are another evaluator's."""
+        here = [s for s in self.samples if (s["split"], s["set"]) == (place.split, place.set)]
+        prefix = f"{place.evaluator}."
+        return [s for s in here if any(name.startswith(prefix) for name in s["scores"].get(self.variant) or ())]
 
     @property
     def decision(self) -> str:

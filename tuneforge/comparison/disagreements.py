@@ -41,7 +41,7 @@ def disagreements(able: Sequence[Contestant], place: Place) -> Disagreements:
     """Over the rows that all were scored on at a place where all have the same rows."""
     metrics = [r["metric"] for r in able[0].rows if r["evaluator"] == place.evaluator]
     found = []
-    for samples in zip(*(_here(one, place) for one in able), strict=True):
+    for samples in zip(*(one.scored(place) for one in able), strict=True):
         numbers = {one.name: (s["scores"].get(one.variant) or {}) for one, s in zip(able, samples, strict=True)}
         scores = {name: score_of(n, place.evaluator, metrics) for name, n in numbers.items()}
         known = {name: score for name, score in scores.items() if score is not None}
@@ -51,7 +51,3 @@ def disagreements(able: Sequence[Contestant], place: Place) -> Disagreements:
     apart = [row for row in found if len(set(row.scores.values())) > 1]
     apart.sort(key=lambda row: min(row.scores.values()) - max(row.scores.values()))
     return Disagreements(place, all(s in (0, 0.5, 1) for r in found for s in r.scores.values()), len(found), apart)
-
-
-def _here(one: Contestant, place: Place) -> list[dict[str, Any]]:
-    return [s for s in one.samples if (s["split"], s["set"]) == (place.split, place.set)]

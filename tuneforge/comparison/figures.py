@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ def _measured(
 ) -> tuple[Repeated, list[str]]:
     measured, notes = Repeated(evaluators=evaluators, protocols=dict(shared)), []
     for place in (p for p in shared if p.evaluator in evaluators):
-        found = {one.name: _scored(one, place) for one in able}
+        found = {one.name: one.scored(place) for one in able}
         empty = [name for name, samples in found.items() if not samples]
         if empty:
             notes.append(f"{place.evaluator} on {place.split}.{place.set}: no samples.jsonl in {', '.join(empty)}")
@@ -87,16 +87,6 @@ def _measured(
         for one in able:
             measured.cells[place, one.name] = Cell(_stats(found[one.name], place, one), groups)
     return measured, notes
-
-
-def _scored(one: Contestant, place: Place) -> list[dict[str, Any]]:
-    """The rows of the place that the contestant was scored on by its evaluator."""
-
-    def asked(sample: Mapping[str, Any]) -> Iterator[str]:
-        return (k for k in (sample["scores"].get(one.variant) or {}) if k.startswith(f"{place.evaluator}."))
-
-    here = [s for s in one.samples if (s["split"], s["set"]) == (place.split, place.set)]
-    return [s for s in here if any(asked(s))]
 
 
 def _same_rows(place: Place, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

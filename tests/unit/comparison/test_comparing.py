@@ -173,6 +173,16 @@ def test_where_they_disagree(tmp_path: Path) -> None:
     assert apart.rows[0].answers["a"] == "answer 0"
 
 
+def test_rows_of_the_set_that_another_evaluator_scored_are_no_rows_of_this_one(tmp_path: Path) -> None:
+    paths = two(tmp_path)
+    further = {"set": "test", "split": "test", "id": "x", "role": "target", "group": "", "answers": {}}
+    with (tmp_path / "b" / "samples.jsonl").open("a") as lines:
+        lines.write(json.dumps(further | {"scores": {"tuned": {"perplexity.nats": 1.0}}}) + "\n")
+    apart = compare(contestants(paths)).disagreements
+    assert apart is not None
+    assert (apart.total, len(apart.rows)) == (40, 15)
+
+
 def test_what_was_set_and_trained_on_differently(tmp_path: Path) -> None:
     data = {"rows": 91, "fingerprint": "xyz", "sets": {}}
     paths = two(tmp_path, overrides=["optimizer.learning_rate=0.5", "seed=7"], record={"data": data})
