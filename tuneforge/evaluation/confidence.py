@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tuneforge.components import LM, Context
-from tuneforge.conversation import classes, offers, right_choice, split
+from tuneforge.conversation import classes, offers, right_choice
 from tuneforge.errors import ConfigError
+from tuneforge.evaluation.behaviour.scoring import Heard
+from tuneforge.evaluation.choices import answered, likely
 from tuneforge.evaluation.lm import row_key
-from tuneforge.rows import Answer, Row, content_hash
+from tuneforge.rows import Answer, Row
 
 if TYPE_CHECKING:
     from tuneforge.evaluation.statistics import Floats
@@ -59,7 +61,8 @@ def scored(lm: LM, rows: Sequence[Row], context: Context, judge: str) -> Scored:
     """Classes: their probabilities. Choices: the softmax of their log-probabilities. Generated answers: the mean
     probability of their tokens, exp(log-probability / tokens), against its complement; `judge` says which are right.
 
-    ConfigError for rows of several kinds, and for a variant that does not know how likely its answers are.
+    A row of which the right choice cannot be scored counts as wrong, and as not believed at all, as an answer with an
+    error does. ConfigError for rows of several kinds, and for a variant that does not know how likely its answers are.
     """
     found = dict.fromkeys(kind(row.columns) for row in rows)
     if len(found) > 1:
@@ -84,26 +87,24 @@ def _classes(lm: LM, rows: Sequence[Row], context: Context) -> Scored:
 
 def _choices(lm: LM, rows: Sequence[Row], context: Context) -> Scored:
     counts = [len(row.columns["choices"]) for row in rows]
-    asked = [_answered(row, str(choice)) for row in rows for choice in row.columns["choices"]]
+    asked = [answered(row, str(choice)) for row in rows for choice in row.columns["choices"]]
     scores = np.full((len(rows), max(counts)), -np.inf)
-    scores[np.arange(max(counts)) < np.array(counts)[:, None]] = lm.log_probs(asked, "completion")[:, 0]
+    there = np.arange(max(counts)) < np.array(counts)[:, None]
+    scores[there] = likely(lm.log_probs(asked, "completion"))
     true = np.array([right_choice(row.columns) for row in rows], dtype=np.intp)
-    return Scored(scores, scores.argmax(1), true)
-
-
-def _answered(row: Row, choice: str) -> Row:
-    """The row's prompt with this answer."""
-    prompt = row.columns["prompt"] if row.columns.get("prompt") is not None else (split(row.columns) or ((), ()))[0]
-    columns = {"prompt": prompt, "completion": choice, "tools": row.columns.get("tools")}
-    columns = {name: value for name, value in columns.items() if value is not None}
-    return replace(row, columns=columns, id=content_hash(columns))
+    said, places = scores.argmax(1), np.arange(len(rows))
+    failed = ~np.isfinite(scores[places, true])
+    said[failed] = (true[failed] + 1) % np.array(counts)[failed]
+    scores[failed] = np.where(there[failed], math.log(LEAST), -np.inf)
+    scores[places[failed], true[failed]] = 0.0
+    return Scored(scores, said, true)
 
 
 def _answers(lm: LM, rows: Sequence[Row], context: Context, judge: str) -> Scored:
-    heard, evaluator = _Heard(lm), context.evaluator(judge)
+    heard, evaluator = Heard(lm), context.evaluator(judge)
     metric = evaluator.metrics[0].name
     right = np.array([s[metric] for s in evaluator.measure(cast("LM", heard), rows, context)], dtype=np.float64)
-    answers = [heard.answers.get(row_key(row)) for row in rows]
+    answers = [heard.said.get(row_key(row)) for row in rows]
     if not np.isin(right, (0.0, 1.0)).all():
         raise ConfigError(f"evaluator={judge} judges by {metric}, which is not right or wrong (1 or 0) on every row")
     if any(a is None or (a.log_prob is None and not a.error) for a in answers):
@@ -119,22 +120,6 @@ def _per_token(answer: Answer) -> float:
     if answer.error or answer.log_prob is None:
         return -math.inf
     return answer.log_prob / max(answer.tokens + (answer.finish == "stop"), 1)
-
-
-class _Heard:
-    """An LM whose generated answers are kept by row."""
-
-    def __init__(self, lm: LM) -> None:
-        self._lm = lm
-        self.answers: dict[str, Answer] = {}
-
-    def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
-        found = self._lm.generate(rows, max_tokens)
-        self.answers.update({row_key(row): answer for row, answer in zip(rows, found, strict=True)})
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._lm, name)
 
 
 def _log_softmax(scores: Floats) -> Floats:

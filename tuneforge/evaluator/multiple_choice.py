@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.conversation import offers, references, right_choice, split
 from tuneforge.errors import ConfigError
-from tuneforge.rows import Metric, Row, Stats, content_hash
+from tuneforge.rows import Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -69,7 +69,9 @@ class MultipleChoice(Evaluator):
                 f"evaluator.multiple_choice: of {len(refused):,} of {len(rows):,} rows the right choice cannot be told,"
                 f" as {refused[0][0].place}: {refused[0][1]}"
             )
-        asked = [_answered(row, text) for row, texts in zip(rows, choices, strict=True) for text in texts]
+        from tuneforge.evaluation.choices import answered
+
+        asked = [answered(row, text) for row, texts in zip(rows, choices, strict=True) for text in texts]
         scores, found, begin = lm.log_probs(asked, "completion"), [], 0
         for texts, place in zip(choices, right, strict=True):
             found.append(_scored(scores[begin : begin + len(texts)], int(place)))
@@ -106,21 +108,13 @@ def _right(row: Row, choices: Sequence[str]) -> int | str:
     return place
 
 
-def _answered(row: Row, choice: str) -> Row:
-    """The row's prompt with this answer."""
-    prompt, _ = split(row.columns) or ([], [])
-    prompt = row.columns["prompt"] if row.columns.get("prompt") is not None else prompt
-    columns = {"prompt": prompt, "completion": choice} | (
-        {"tools": row.columns["tools"]} if row.columns.get("tools") else {}
-    )
-    return replace(row, columns=columns, id=content_hash(columns))
-
-
 def _scored(scores: ndarray, right: int) -> Stats:
     """From (choices, 3): nats, tokens and bytes. A choice that could not be scored is the least likely one."""
     import numpy as np
 
-    nats = np.where(np.isfinite(scores[:, 0]) & (scores[:, 1] > 0), scores[:, 0], -np.inf)
+    from tuneforge.evaluation.choices import likely
+
+    nats = likely(scores)
     if not np.isfinite(nats[right]):
         return {"accuracy": 0.0, "accuracy_normalised": 0.0, "probability": 0.0, "margin": np.nan, "confidence": np.nan}
     shares = np.exp(nats - nats.max())

@@ -285,6 +285,17 @@ def test_rows_of_metrics_and_curves(tmp_path: Path) -> None:
     assert all(p.keys() == {"x", "y", "n", "low", "high"} for c in found for p in c["points"])
 
 
+def test_a_question_that_cannot_be_asked_is_wrong_and_not_believed() -> None:
+    class Mute(Head):
+        def log_probs(self, rows: list[Row], column: str) -> Any:
+            return np.zeros((len(rows), 3))  # no tokens: nothing was scored
+
+    row = subjects.row(prompt="q", choices=["x", "yyy", "z"], completion="x")
+    found = scored(Mute(), [row], Context(), "")  # type: ignore[arg-type]
+    assert found.right.tolist() == [0]
+    assert found.confidence()[0] < 1e-11
+
+
 def test_a_missing_choice_has_no_share() -> None:
     scores = np.array([[0.0, -np.inf], [0.0, 0.0]])
     found = Scored(scores, np.zeros(2, dtype=np.intp), np.array([0, 1]))
