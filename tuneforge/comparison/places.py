@@ -61,7 +61,7 @@ def why(place: Place, one: Contestant, other: Contestant) -> str:
     reasons = [*_rows(place, one, other), *_settings(place, one, other), *_versions(one, other)]
     text = (
         "; ".join(reasons)
-        or "what neither config nor samples.jsonl tells: decoding, kept columns, versions of what scores"
+        or "what neither config nor samples.jsonl tells: decoding, classes, kept columns, versions of what scores"
     )
     return f"{one.name} and {other.name} differ in {text}"
 

@@ -67,6 +67,8 @@ class Measured:
     """(variant, row key, most tokens) → the generated answer."""
     teachers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     """Key of each teacher → who it is."""
+    classes: dict[Place, list[str]] = field(default_factory=dict)
+    """Names that `predicted` and `true` count; empty for evaluators without."""
 
     def merge(self, other: Measured) -> Measured:
         """Both together, as when base and tuned are measured at different times."""
@@ -74,7 +76,7 @@ class Measured:
         return Measured(**{name: mine[name] | theirs[name] for name in mine})
 
     def protocol(self, place: Place) -> str:
-        """Hash of scoring, its versions, decoding, rows, references and fields: numbers with an equal one compare."""
+        """Hash of scoring, its versions, classes, decoding, rows, references and fields: equal ones compare."""
         evaluator = self.evaluators[place.evaluator]
         settings = {k: v for k, v in dataclasses.asdict(evaluator).items() if k != "sets"}
         content = {
@@ -87,6 +89,8 @@ class Measured:
         }
         if any(row.fields for row in self.rows[place]):
             content["fields"] = [dict(row.fields) for row in self.rows[place]]
+        if self.classes.get(place):
+            content["classes"] = self.classes[place]
         if asked := {name: who for name, who in self.teachers.items() if _asks(settings, name)}:
             content["teachers"] = asked
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -167,6 +171,7 @@ def measure(
     measured.teachers = {name: teacher.identity for name, teacher in run.teacher.items()}
     places = list(_places(measured, brought, context))
     _refuse_unused(run, measured, places)
+    measured.classes = {p: list(evaluators[p.evaluator].classes(measured.rows[p], context)) for p in places}
     recorders = {name: Recorder(lm, name, measured.answers, measured.said) for name, lm in variants.items()}
     tasks = [
         (place, name)

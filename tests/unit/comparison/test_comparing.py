@@ -85,7 +85,8 @@ def test_defaults_are_no_other_settings_and_what_cannot_be_told_is_not_made_up(t
     (tmp_path / "b" / "metrics.json").write_text(metrics.replace(protocol, "other"))
     (refusal,) = compare(contestants(paths)).refusals
     assert refusal.endswith(
-        "a and b differ in what neither config nor samples.jsonl tells: decoding, kept columns, versions of what scores"
+        "a and b differ in what neither config nor samples.jsonl tells: decoding, classes, kept columns, versions of"
+        " what scores"
     )
 
 
