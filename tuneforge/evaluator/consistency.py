@@ -59,7 +59,7 @@ class Consistency(Evaluator):
     """What says whether two answers agree, as token_f1; empty: equality."""
 
     def __post_init__(self) -> None:
-        self._made: dict[tuple[str, ...], list[list[Row]]] = {}
+        self._made: dict[tuple[tuple[str, str], ...], list[list[Row]]] = {}
 
     def check(self, run: Run) -> Iterable[str]:
         """A field and a teacher exactly where one is asked; scorers that score no answers."""
@@ -105,9 +105,9 @@ class Consistency(Evaluator):
 
     def _families(self, rows: Sequence[Row], context: Context) -> list[list[Row]]:
         """Each row with its other phrasings; made once per set, the same for every variant, and counted aloud."""
-        from tuneforge.evaluation.lm import row_key
+        from tuneforge.evaluation.behaviour.fields import told_apart
 
-        key = tuple(row_key(row) for row in rows)
+        key = told_apart(rows)
         if key not in self._made:
             self._made[key] = self._grouped(rows) if self.phrasings is Phrasings.group else self._worded(rows, context)
             alone = sum(len(family) < 2 for family in self._made[key])

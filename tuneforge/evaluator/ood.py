@@ -40,7 +40,7 @@ class Ood(Evaluator):
     """Column, kept by `test.X.keep`, that says the domain; empty: by likeness to the training rows."""
 
     def __post_init__(self) -> None:
-        self._split: dict[tuple[str, ...], list[bool]] = {}
+        self._split: dict[tuple[tuple[str, str], ...], list[bool]] = {}
 
     def check(self, run: Run) -> Iterable[str]:
         """A field without values; a share that leaves a side empty; a scorer that scores no rows."""
@@ -81,9 +81,9 @@ class Ood(Evaluator):
 
     def _inside(self, rows: Sequence[Row], context: Context) -> list[bool]:
         """Which rows are inside; told once per set, and the same for every variant."""
-        from tuneforge.evaluation.lm import row_key
+        from tuneforge.evaluation.behaviour.fields import told_apart
 
-        key = tuple(row_key(row) for row in rows)
+        key = told_apart(rows)
         if key not in self._split:
             self._split[key] = self._by_field(rows, context) if self.field else self._by_likeness(rows, context)
         return self._split[key]

@@ -53,7 +53,7 @@ class Robustness(Evaluator):
     """Instructions, one of which stands after the question; `{answer}` is the word that they want to be said."""
 
     def __post_init__(self) -> None:
-        self._made: dict[tuple[str, ...], dict[Perturbation, list[Row | None]]] = {}
+        self._made: dict[tuple[tuple[str, str], ...], dict[Perturbation, list[Row | None]]] = {}
 
     def check(self, run: Run) -> Iterable[str]:
         """A strength that is no share; sentences that are missing; a scorer that scores no rows."""
@@ -114,10 +114,10 @@ class Robustness(Evaluator):
 
     def _perturbed(self, rows: Sequence[Row], context: Context) -> dict[Perturbation, list[Row | None]]:
         """The disturbed rows of each kind; made once per set, the same for every variant, and counted aloud."""
+        from tuneforge.evaluation.behaviour.fields import told_apart
         from tuneforge.evaluation.behaviour.perturb import perturbed
-        from tuneforge.evaluation.lm import row_key
 
-        key = tuple(row_key(row) for row in rows)
+        key = told_apart(rows)
         if key not in self._made:
             means = Means(self.strength, self.distractors, self.injections)
             kinds = self.perturbations or list(Perturbation)

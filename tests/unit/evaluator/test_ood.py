@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_the_gap_by_a_kept_field(tmp_path: Path) -> None:
     evaluator = Ood(field="desk", inside=["garden"])
     found = metrics(evaluator, evaluator.measure(KNOWS_PRINTERS, [*LIKE, *UNLIKE], context(tmp_path)))
     assert found == {"gap": -0.75, "inside": 0.25, "outside": 1.0}
+
+
+def test_sets_that_ask_the_same_with_other_fields_are_split_by_their_own(tmp_path: Path) -> None:
+    held, evaluator = context(tmp_path), Ood(field="desk", inside=["garden"])
+    for name, desks in (("test.a", ["it", "garden"]), ("test.b", ["garden", "it"])):
+        rows = [replace(one, source=name, fields={"desk": d}) for one, d in zip(LIKE, desks, strict=False)]
+        found = evaluator.measure(KNOWS_PRINTERS, rows, held)
+        assert [math.isnan(one["outside"]) for one in found] == [d == "garden" for d in desks]
 
 
 def test_an_empty_side_is_no_number_and_is_said(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.rows import Row
+from tuneforge.rows import Row, content_hash
+
+
+def told_apart(rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    """What names the rows of a set: two sets may ask the same with other kept columns or groups."""
+    return tuple((row.source, row.id or content_hash(row.columns)) for row in rows)
 
 
 def field_of(row: Row, name: str, evaluator: str) -> Any:
