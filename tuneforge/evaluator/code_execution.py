@@ -21,12 +21,13 @@ FAILURES = ("syntax", "timeout", "wrong", "error")
 class CodeExecution(Evaluator):
     """1 for an answer whose Python passes the row's tests, 0 for another (pass@1, arXiv:2107.03374).
 
-    The code is the answer's first fenced block of Python, else the whole answer. It runs with the tests in a process of
-    its own that has the standard library, an empty folder, bounded time and memory, and neither network, processes,
-    threads, environment nor other files; what that contains and what not stands in docs/evaluation.md. As this machine
-    then runs what a model wrote, nothing is done without `allow=true`. A row passes where its last test has ended
-    without an exception. The statistics `syntax`, `timeout`, `wrong` (an assertion of a test) and `error` (all else,
-    also an answer with an error) say why others did not. Code that draws random numbers may end otherwise each time.
+    The code is the answer's first fenced block of Python, else its first of all, else the whole answer. It runs with
+    the tests in a process of its own that has the standard library, an empty folder, bounded time and memory, and
+    neither network, processes, threads, environment nor other files; what that contains and what not stands in
+    docs/evaluation.md. As this machine then runs what a model wrote, nothing is done without `allow=true`. A row passes
+    where its last test has ended without an exception. The statistics `syntax`, `timeout`, `wrong` (an assertion of a
+    test) and `error` (all else, also an answer with an error) say why others did not. Code that draws random numbers
+    may end otherwise each time.
     """
 
     name: ClassVar[str] = "code_execution"

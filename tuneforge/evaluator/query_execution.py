@@ -22,9 +22,9 @@ class QueryExecution(Evaluator):
     Execution accuracy as with Spider (Yu and others 2018, arXiv:1809.08887; Zhong and others 2020, arXiv:2010.02840):
     results are compared as multisets of rows, in order where the reference says ORDER BY; columns by their place,
     whatever their names; numbers to a millionth. `valid` is 1 where the SQL runs at all. The SQL is the answer's first
-    fenced block of SQL, else the whole answer: one query, that only reads. The database is opened read-only, and
-    writing, ATTACH, PRAGMA and extensions are refused. Where a row has several references, the result of one is
-    enough. Equal results on one database do not prove equal queries. An answer with an error is wrong.
+    fenced block of SQL, else its first of all, else the whole answer: one query, that only reads. The database is
+    opened read-only, and writing, ATTACH, PRAGMA and extensions are refused. Where a row has several references, the
+    result of one is enough. Equal results on one database do not prove equal queries. An answer with an error is wrong.
     """
 
     name: ClassVar[str] = "query_execution"
