@@ -10,7 +10,8 @@ from typing import Any
 
 from tuneforge.conversation import answer_text, classes, split
 from tuneforge.evaluation.lm import row_key
-from tuneforge.evaluation.measure import Measured, tagged
+from tuneforge.evaluation.measure import Measured
+from tuneforge.evaluation.recorder import tagged
 from tuneforge.files import write_text
 from tuneforge.rows import Row
 
