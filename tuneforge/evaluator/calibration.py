@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tuneforge.components import LM, Context, Evaluator
+from tuneforge.components import LM, Context
+from tuneforge.evaluation.confident import ConfidenceEvaluator
 from tuneforge.rows import Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
-
-    from tuneforge.settings import Run
 
 BINS = 15
 """As Guo et al. 2017 use them."""
 
 
 @dataclass(kw_only=True)
-class Calibration(Evaluator):
+class Calibration(ConfidenceEvaluator):
     """Expected calibration error and Brier score of confidence, and the error after temperature scaling; 0 is best.
 
     `ece` is the mean distance of confidence and share right over 15 bins of equal width, weighted by their rows
@@ -39,21 +38,6 @@ class Calibration(Evaluator):
         Metric("brier", False),
         Metric("ece_scaled", False),
     )
-    record: ClassVar[str] = "completion"
-
-    evaluator: str = "exact_match"
-    """Key of the evaluator whose first metric says whether a generated answer is right (1) or wrong (0)."""
-
-    def check(self, run: Run) -> Iterable[str]:
-        """Another evaluator has to judge."""
-        if self.evaluator in ("calibration", "selective"):
-            yield f"evaluator={self.evaluator}: name one that says what is right, as exact_match"
-
-    def serves(self, columns: Mapping[str, Any]) -> bool:
-        """Texts with one class, prompts with choices, and prompts with an answer."""
-        from tuneforge.evaluation.confidence import kind
-
-        return bool(kind(columns))
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
         """`confidence`, `scaled` and `right`, and what a row adds to each metric: NaN where it was learnt from."""

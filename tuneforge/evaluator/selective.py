@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tuneforge.components import LM, Context, Evaluator
+from tuneforge.components import LM, Context
+from tuneforge.evaluation.confident import ConfidenceEvaluator
 from tuneforge.rows import Metric, Row, Stats
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ POINTS = 100
 
 
 @dataclass(kw_only=True)
-class Selective(Evaluator):
+class Selective(ConfidenceEvaluator):
     """Share of rows that a model may answer alone so that at most `target_error` of these answers are wrong.
 
     A row is answered where confidence is at least a threshold; others go to a human. The threshold is the lowest at
@@ -35,28 +36,18 @@ class Selective(Evaluator):
 
     name: ClassVar[str] = "selective"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("coverage"), Metric("risk", False), Metric("aurc", False))
-    record: ClassVar[str] = "completion"
 
     target_error: float = 0.05
     """Share of wrong answers among those that no human sees, at most."""
     confidence: float = 0.95
     """How surely the share of wrong answers is to be below `target_error`."""
-    evaluator: str = "exact_match"
-    """Key of the evaluator whose first metric says whether a generated answer is right (1) or wrong (0)."""
 
     def check(self, run: Run) -> Iterable[str]:
         """Shares between 0 and 1, and another evaluator that judges."""
+        yield from super().check(run)
         for key in ("target_error", "confidence"):
             if not 0 < getattr(self, key) < 1:
                 yield f"{key}={getattr(self, key)}: a share above 0 and below 1"
-        if self.evaluator in ("calibration", "selective"):
-            yield f"evaluator={self.evaluator}: name one that says what is right, as exact_match"
-
-    def serves(self, columns: Mapping[str, Any]) -> bool:
-        """Texts with one class, prompts with choices, and prompts with an answer."""
-        from tuneforge.evaluation.confidence import kind
-
-        return bool(kind(columns))
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
         """`confidence`, `right` and `coverage`, 1 where the row is answered; NaN where it was learnt from."""
