@@ -120,7 +120,7 @@ class LengthBias(Evaluator):
                 "score": float(score),
                 "length": float(len(answer.text)),
                 "reference": float(len(answer_text(row.columns))),
-                "truncated": float(answer.finish == "length"),
+                "truncated": float(answer.finish == "length" and not answer.error),
             }
             for row, answer, score in zip(rows, answers, right, strict=True)
         ]

@@ -61,6 +61,13 @@ def test_answers_worked_out_by_hand(tmp_path: Path) -> None:
     assert math.isnan(found["length_controlled"])
 
 
+def test_an_answer_that_failed_was_not_cut_off(tmp_path: Path) -> None:
+    rows = [row(prompt=name, completion="Paris") for name in "ab"]
+    lm = Rule(lambda asked: Answer("", "does not fit", "length") if asked == "a" else Answer("Paris"))
+    evaluator = LengthBias()
+    assert metrics(evaluator, evaluator.measure(lm, rows, context(tmp_path)))["truncated"] == 0.0
+
+
 def test_rows_with_both_are_what_the_strategy_trains(tmp_path: Path) -> None:
     both = row(prompt="a", completion="Paris", chosen="Paris", rejected="x")
     held: Any = context(tmp_path)
