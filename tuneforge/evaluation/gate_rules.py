@@ -143,7 +143,7 @@ def _ruled(rule: Rule, key: str, row: MetricRow) -> Ruled:
 
 
 def words(found: Sequence[Ruled]) -> list[str]:
-    """Those by which the gate fails; how many others are not settled."""
+    """Those by which the gate fails, and those that nothing was measured for; how many others are not settled."""
     open_ = sum(one.state == "not settled" for one in found)
-    said = [str(one) for one in found if one.fails]
+    said = [str(one) for one in found if one.fails or one.state == "not measured"]
     return [*said, *([f"{open_} allowed loss{'es' * (open_ > 1)} not settled"] if open_ else [])]

@@ -84,6 +84,12 @@ def test_a_broken_allowed_loss_is_worse_and_the_reason_is_one_line() -> None:
     assert "\n" not in "; ".join(found.objections("custom"))
 
 
+def test_an_allowed_loss_that_nothing_was_measured_for_is_said() -> None:
+    found = decide(subjects.run(allow=["exact_match@job/label:*>=0"]), [GAIN])
+    assert found.reason.endswith("; gate.allow exact_match@job/label:*>=0 not measured")
+    assert found.decision == "better"
+
+
 def test_lower_is_better_turns_a_rule() -> None:
     rise = line(0.2, 0.1, 0.3, metric="bits_per_byte", evaluator="perplexity", higher_is_better=False)
     run = subjects.run(allow=["perplexity.bits_per_byte@target>=-0.05"])
