@@ -22,6 +22,7 @@ from tuneforge.audit.checks import CHECKS
 from tuneforge.complaints import FAMILIAR
 from tuneforge.composition import compose_config
 from tuneforge.kinds import HELD_OUT_GROUPS, KINDS, REQUIRED_METHODS
+from tuneforge.measuring import measuring
 from tuneforge.plugins import Catalogue
 from tuneforge.settings import Run
 
@@ -210,6 +211,8 @@ def test_command_means_something(page: str, line: str, desk: Path, catalogue: Ca
         assert not overrides
     elif arguments.command == "compare":
         assert {o.split("=")[0] for o in overrides} <= set(side_by_side.KEYS)
+    elif arguments.command == "evaluate":
+        assert measuring(arguments.paths, overrides, arguments.config_dirs).run.test
     elif len(overrides) < len(arguments.overrides):  # resume
         assert all(o.split("=")[0] in commands.RESUMABLE for o in overrides)
     elif arguments.source:

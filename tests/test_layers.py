@@ -26,7 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("builtins",),
     ("terminal", "record", "announce", "ranks"),
     ("exporting", "saving"),
-    ("execute", "commands"),
+    ("execute", "commands", "measuring"),
     ("rank", "warm", "forked", "grid", "programs", "compare", "side_by_side", "export"),
     ("cli", "completion", "__init__"),
 )

@@ -11,8 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tuneforge import announce, plugins, ranks, record, saved, terminal
+from tuneforge.choices import quoted_template
 from tuneforge.complaints import readable
-from tuneforge.composition import Composed, compose_config
+from tuneforge.composition import Composed, compose_config, parse
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.settings import Run
 from tuneforge.training.devices import world
@@ -142,7 +143,7 @@ def _resume(folder: Path, overrides: Sequence[str], other: str | None) -> int:
     before = record.read_record(folder)
     if "program" in types:
         return _resume_program(folder, before, overrides)
-    _apply(config, overrides)
+    apply(config, overrides)
     if before["status"] == "finished" and not overrides:
         raise ConfigError(f"resume={folder}: the run is finished; to train on, raise {' or '.join(RESUMABLE[:2])}")
     composed = Composed(config, dict(types), before.get("choices", {}), before.get("overrides", []))
@@ -180,21 +181,21 @@ def _repeat(folder: Path, overrides: Sequence[str], file: str | None) -> Compose
         raise ConfigError(f"--from {folder}: repeats one run; {file} cannot be combined with it")
     config, types = saved.load_config(folder)
     config.output_dir = None
-    _apply(config, overrides)
+    apply(config, overrides)
     Run.from_config(config, types)
     before = record.read_record(folder)
     return Composed(config, dict(types), before.get("choices", {}), [*before.get("overrides", []), *overrides])
 
 
-def _apply(config: DictConfig, overrides: Sequence[str]) -> None:
+def apply(config: DictConfig, overrides: Sequence[str]) -> None:
     """Set values on a saved config; its choices are made, so a choice is refused."""
     catalogue = plugins.load()
     OmegaConf.set_struct(config, True)
     for override in overrides:
-        key, _, value = override.partition("=")
+        key = override.partition("=")[0]
         if key.startswith(("+", "~")) or ("." not in key and key in plugins.GROUPS):
             raise ConfigError(f"{override}: a saved run's choices cannot change, only values such as seed=2")
         try:
-            OmegaConf.update(config, key, OmegaConf.from_dotlist([f"v={value}"]).v)
+            OmegaConf.update(config, key, parse([quoted_template(override)])[0].value())
         except OmegaConfBaseException as error:
             raise readable(error, catalogue) from error

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tuneforge import announce, execute, plugins, record, saved, terminal
-from tuneforge.composition import Composed, compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
+from tuneforge.measuring import measuring
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded
 from tuneforge.settings import Run
@@ -44,7 +44,7 @@ class Candidate:
 def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
     """Measure every model on the same rows; differences are against the first."""
     found = list(candidates(paths))
-    composed = _config(paths, overrides, config_dirs)
+    composed = measuring(paths, overrides, config_dirs)
     run = dataclasses.replace(composed.run, name="evaluate", resume=None)
     folder = record.new_folder(run)
     saved.save(folder, composed)
@@ -128,21 +128,6 @@ def _brought(name: str, folder: Path) -> Candidate:
     if path and Path(path).expanduser().is_dir():
         base = dataclasses.replace(base, path=str(Path(path).expanduser().resolve()))
     return Candidate(name, base, origin if origin.base is not None else None)
-
-
-def _config(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> Composed:
-    """The config of the first run among the paths, unless overrides say what to measure."""
-    runs = [Path(p).expanduser() for p in paths if (Path(p).expanduser() / "run.json").is_file()]
-    if runs and not overrides:
-        config, types = saved.load_config(runs[0])
-        config.output_dir = None
-        return Composed(config, dict(types), record.read_record(runs[0]).get("choices", {}), [])
-    composed = compose_config(overrides, config_dirs=config_dirs)
-    if runs and not any(o.startswith("strategy=") for o in overrides):
-        config, types = saved.load_config(runs[0])
-        composed.config.strategy = config.strategy
-        composed.types["strategy"] = types["strategy"]
-    return composed
 
 
 def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Record) -> None:

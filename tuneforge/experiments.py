@@ -30,8 +30,12 @@ def job(
     catalogue: Catalogue,
     folders: Sequence[Path],
     store: ConfigStore,
+    trains: bool = True,
 ) -> tuple[list[str], list[str]]:
-    """The experiment in force: the user's file, the one named, or the default job while no data is named."""
+    """The experiment in force: the user's file, the one named, or the default job while no data is named.
+
+    Where nothing is trained, the default job brings its test sets alone, and only while none is named.
+    """
     named = [o for o in parsed if o.key_or_group == "experiment"]
     if file is not None:
         if named:
@@ -40,10 +44,14 @@ def job(
         return [f"experiment={option}", *arguments], []
     if named:
         return _named_experiment(arguments, named[-1], paths, catalogue, folders, store), []
-    if any(o.key_or_group == "data" and o.type is OverrideType.CHANGE for o in parsed):
+    if any(o.key_or_group == "data" and (o.type is OverrideType.CHANGE or not trains) for o in parsed):
         untouched = [g for g in HELD_OUT_GROUPS if g not in {o.key_or_group for o in parsed}]
         return arguments, [f"{g}=share" for g in untouched]
-    return [f"experiment={DEFAULT_JOB}", *arguments], []
+    if trains:
+        return [f"experiment={DEFAULT_JOB}", *arguments], []
+    without = [f"{g}=[]" for g in ("data", "validation") if g not in {o.key_or_group for o in parsed}]
+    tests = any(o.key_or_group == "test" and o.type is OverrideType.CHANGE for o in parsed)
+    return [*([] if tests else [f"experiment={DEFAULT_JOB}"]), *without, *arguments], []
 
 
 def _named_experiment(

@@ -34,8 +34,6 @@ def problems(run: Run) -> Iterator[str]:
             yield f"data.{key}.role={source.role}: a role belongs to validation and test sets, not to training data"
         if source.name == "share":
             yield f"data.{key}: share cuts a held-out set from the training data; it belongs to validation or test"
-    if not run.data and not run.synthetic:
-        yield "data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk"
     yield from mixture_problems(run)
     yield from _batch_problems(run)
     yield from _optimisation_problems(run)
