@@ -205,7 +205,7 @@ def _sliced(
     numbers = [
         _numbers(place, evaluator, metric, {"tuned": tuned, versus: before}, o, context.seed) for o in places.values()
     ]
-    weak = holm([less_than_the_rest(now, own) for own in places.values()])
+    weak = holm([less_than_the_rest(now, own, tuned.groups) for own in places.values()])
     worse = holm([p / 2 if sign * (made["value"] or 0.0) < 0 else 1.0 for made, p in numbers])
     trained = {part.by: Counter(part.train) for part in parts if part.train is not None}
     found = []

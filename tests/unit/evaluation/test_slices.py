@@ -20,6 +20,8 @@ from tuneforge.rows import Row
 
 GARDEN, REFUND = "garden plant flower", "refund money card"
 PLACE = Place("exact_match", "test", "job")
+ALONE = [str(i) for i in range(300)]
+"""Groups of rows that belong to nobody else's."""
 
 
 def asked(topic: str, number: int, **fields: Any) -> Row:
@@ -114,17 +116,24 @@ def test_nothing_stands_out_where_nothing_differs() -> None:
     for _ in range(200):
         now = (rng.random(300) < 0.7).astype(float)
         slices = np.array_split(np.arange(300), 10)
-        named += min(holm([less_than_the_rest(now, list(own)) for own in slices])) < 0.05
+        named += min(holm([less_than_the_rest(now, list(own), ALONE) for own in slices])) < 0.05
     assert named <= 20
+
+
+def test_rows_of_one_group_count_once() -> None:
+    """Thirty rows of one document that fail together are one failure, not thirty."""
+    now = np.array([0.0] * 30 + [1.0] * 60)
+    assert less_than_the_rest(now, range(30), ALONE[:90]) < 1e-6
+    assert less_than_the_rest(now, range(30), ["one"] * 30 + ALONE[:60]) == pytest.approx(1 / 61)
 
 
 def test_numbers_that_are_no_shares_are_compared_by_rank() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=200)
     values[:40] -= 2
-    assert less_than_the_rest(values, range(40)) < 1e-6
-    assert less_than_the_rest(values, range(40, 80)) > 0.5
-    assert less_than_the_rest(np.array([np.nan, 1.0]), [0]) == 1.0
+    assert less_than_the_rest(values, range(40), ALONE[:200]) < 1e-6
+    assert less_than_the_rest(values, range(40, 80), ALONE[:200]) > 0.5
+    assert less_than_the_rest(np.array([np.nan, 1.0]), [0], ALONE[:2]) == 1.0
 
 
 def test_rows_without_a_number_are_no_examples(tmp_path: Path) -> None:
