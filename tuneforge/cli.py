@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tuneforge import __version__
-from tuneforge.errors import ConfigError, TuneForgeError, nearest
+from tuneforge.errors import ConfigError, TuneForgeError, nearest, printable
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES)
 """What the operating system says of a full disk or a folder that may not be written."""
@@ -113,7 +113,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except TuneForgeError as error:
         if os.environ.get("TUNEFORGE_TRACEBACK"):
             raise
-        sys.stderr.write(f"tuneforge: {error}\n")
+        sys.stderr.write(f"tuneforge: {printable(str(error))}\n")
         return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("tuneforge: interrupted\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from tuneforge.components import Evaluator, Model, Teacher
-from tuneforge.errors import ConfigError, nearest
+from tuneforge.errors import ConfigError, nearest, printable
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.settings import Run
 
@@ -117,7 +117,7 @@ class RunContext:
     def note(self, text: str, **numbers: float) -> None:
         """Say something that the user must see: terminal, run.json and report."""
         self.notes.append({"text": text, **numbers})
-        sys.stdout.write(f"  note       {text}\n")
+        sys.stdout.write(f"  note       {printable(text)}\n")
 
     def progress(self, items: Iterable[T], text: str) -> Iterator[T]:
         """Iterate with a progress bar on a terminal, silently elsewhere."""

@@ -55,3 +55,8 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     by_lower = {a.lower(): a for a in allowed}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.55)
     return f" Did you mean '{by_lower[close[0]]}'?" if close else ""
+
+
+def printable(text: str) -> str:
+    """Text from data without control characters, so that no escape sequence reaches the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)

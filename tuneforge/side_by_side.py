@@ -10,7 +10,7 @@ from tuneforge import record, terminal
 from tuneforge.comparison import facts
 from tuneforge.comparison.comparing import Comparison, compare, write
 from tuneforge.comparison.contestants import Contestant, contestants
-from tuneforge.errors import ConfigError, nearest
+from tuneforge.errors import ConfigError, nearest, printable
 from tuneforge.evaluation.figures import with_interval
 from tuneforge.report.comparison import write_page
 from tuneforge.report.numbers import means, metric_name
@@ -127,7 +127,7 @@ def _table(*headings: str) -> Table:
 def _row(table: Table, *cells: str) -> None:
     from rich.text import Text
 
-    table.add_row(*(Text(terminal.printable(_short(cell, 100))) for cell in cells))
+    table.add_row(*(Text(printable(_short(cell, 100))) for cell in cells))
 
 
 def _short(text: str, longest: int = 40) -> str:

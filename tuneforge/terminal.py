@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tuneforge import __version__
+from tuneforge.errors import printable
 
 
 def console() -> Console:
@@ -35,11 +36,6 @@ def opening(name: str, folder: str, latest: bool) -> None:
             (f"TuneForge {__version__}", "bold"), f"  run {name}  {folder}", "  (= outputs/latest)" if latest else ""
         )
     )
-
-
-def printable(text: str) -> str:
-    """Text from data without control characters, so that no escape sequence reaches the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def sources(reports: Sequence[Any]) -> None:

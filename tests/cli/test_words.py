@@ -81,6 +81,13 @@ def test_mistakes_are_one_message_and_exit_code_2(
     assert all(part in message for part in parts), message
 
 
+def test_what_a_mistake_quotes_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["gate.require=['\x1b[2J']"]) == 2
+    said = capsys.readouterr().err
+    assert "\\x1b[2J" in said
+    assert "\x1b" not in said
+
+
 def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNEFORGE_TRACEBACK", "1")
     with pytest.raises(ConfigError):

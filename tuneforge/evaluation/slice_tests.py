@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from tuneforge.evaluation.statistics import Floats
@@ -31,7 +32,7 @@ def less_than_the_rest(values: Floats, own: Sequence[int], groups: Sequence[str]
     return float(mannwhitneyu(mine, others, alternative="less").pvalue)
 
 
-def _means(values: Floats, groups: Sequence[str]) -> Floats:
+def _means(values: Floats, groups: NDArray[np.str_]) -> Floats:
     """(groups,)"""
     _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
     means: Floats = np.bincount(index, values, minlength=len(counts)) / counts
