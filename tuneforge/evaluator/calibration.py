@@ -49,10 +49,12 @@ class Calibration(ConfidenceEvaluator):
         found = scored(lm, rows, context, self.evaluator)
         scale = temperature(scored(lm, learnt, context, self.evaluator)) if learnt else float("nan")
         end = " (the furthest that is tried: confidence says nothing of right and wrong)" if scale > 19.9 else ""
-        context.note(
-            f"{self.name} of {lm.variant}: temperature {scale:.2f}{end}, fitted on {rest}",
-            temperature=scale,
+        said = (
+            f"temperature {scale:.2f}{end}, fitted on"
+            if learnt
+            else "no temperature, as there is nothing to fit it on:"
         )
+        context.note(f"{self.name} of {lm.variant}: {said} {rest}", **({"temperature": scale} if learnt else {}))
         sure, scaled, right = found.confidence(), found.confidence(scale), found.right
         of = {"ece": right - sure, "ece_mass": right - sure, "brier": (right - sure) ** 2, "ece_scaled": right - scaled}
         stats = {name: np.where(measured, abs(gap), np.nan) for name, gap in of.items()}

@@ -148,8 +148,11 @@ def test_without_validation_rows_a_half_is_learnt_from_and_the_other_is_measured
 
 
 def test_one_row_cannot_be_calibrated_but_is_measured() -> None:
-    stats = arrays(Calibration(), Head(), texts(1), Context())
+    context = Context()
+    stats = arrays(Calibration(), Head(), texts(1), context)
     assert math.isnan(stats["scaled"][0])
+    assert "no temperature, as there is nothing to fit it on: 0 of the 1 rows" in context.notes[0]
+    assert context.numbers == {}
     assert math.isfinite(Calibration().aggregate(stats)["ece"])
     nothing = {name: values[:0] for name, values in stats.items()}
     assert all(math.isnan(value) for value in Calibration().aggregate(nothing).values())
