@@ -58,6 +58,10 @@ RIGHT, OTHER, FAILS = (1, 1), (0, 1), (0, 0)
         ("SELECT kind FROM item", "SELECT DISTINCT kind FROM item", OTHER),
         ("SELECT sum(price) FROM item WHERE id < 4", "SELECT 0.6", RIGHT),
         ("SELECT sum(price) FROM item WHERE id < 4", "SELECT 0.6001", OTHER),
+        # 0.1 + 0.2 is more than 0.3 in the last bit, and would change places with it.
+        ("VALUES (0.1 + 0.2, 1), (0.3, 2)", "VALUES (0.3, 1), (0.3, 2)", RIGHT),
+        ("VALUES (0.1 + 0.2, 1), (0.3, 2)", "VALUES (0.3, 1), (0.3, 3)", OTHER),
+        ("VALUES (90071992547409, 1), (90071992547410, 2)", "VALUES (90071992547410, 2), (90071992547409, 1)", RIGHT),
         ("SELECT 1", "SELECT 1.0", RIGHT),
         ("SELECT 1", "SELECT '1'", OTHER),
         ("SELECT id FROM item ORDER BY id", "SELECT id FROM item ORDER BY id DESC", OTHER),

@@ -140,7 +140,12 @@ def _grouped(rows: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], list[tupl
     found = defaultdict(list)
     for row in rows:
         found[tuple(Number if _number(value) else value for value in row)].append(tuple(filter(_number, row)))
-    return {key: sorted(group) for key, group in found.items()}
+    return {key: sorted(group, key=_rounded) for key, group in found.items()}
+
+
+def _rounded(row: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...]]:
+    """Numbers by which rows are sorted: sums in another order, which differ in the last bits, stay side by side."""
+    return [float(f"{value:.9g}") if isinstance(value, float) else value for value in row], row
 
 
 class Number:
