@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tuneforge.errors import ConfigError, nearest
@@ -156,6 +156,16 @@ def familiar(name: str) -> str:
     return f" Here it is called {ours}." if ours else ""
 
 
+def _not_null(key: str, node: Any) -> ConfigError:
+    """The error for a null where none may stand; `node` is what stands there."""
+    if isinstance(node, DictConfig):
+        keys = ", ".join(f"{key}.{name}" for name in map(str, node))
+        instead = f"; leave checks out with '{key}.skip=[…]'" if key == "audit" else ""
+        return ConfigError(f"{key}=null: holds several keys and cannot be null{instead}\n  set them one by one: {keys}")
+    instead = f"a list; for none write '{key}=[]'" if isinstance(node, ListConfig) else "needed; null is no value of it"
+    return ConfigError(f"{key}=null: is {instead}")
+
+
 def unknown_key(key: str, allowed: Iterable[str], catalogue: Catalogue, place: str = "") -> ConfigError:
     """The error for a key that nothing in the config has; `place` is what stands before the key."""
     allowed = list(allowed)
@@ -232,6 +242,9 @@ def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
     if "is not a ListConfig, list or tuple" in text and key:
         found = getattr(cause, "value", None)
         return ConfigError(f"{key}{'' if found is None else f'={found}'}: is a list; write '{key}=[{found or ''}]'")
+    if "is not Optional" in text and key:
+        parent = getattr(cause, "parent_node", None)
+        return _not_null(key, parent._get_node(key.split(".")[-1]) if isinstance(parent, DictConfig) else None)
     if isinstance(cause, OmegaConfBaseException) and key:
         return ConfigError(f"{key}: {text.splitlines()[0]}")
     if "Could not override" in text and (found := re.search(r"Could not override '([^']+)'", text)):

@@ -125,10 +125,15 @@ def _device_problems(run: Run) -> Iterator[str]:
 
 
 def _evaluation_problems(run: Run) -> Iterator[str]:
-    known = {*run.validation, *run.test}
+    known = {*run.test}
     for key, evaluator in run.evaluator.items():
         for name in evaluator.sets:
-            if name not in known:
+            if name in run.validation and name not in known:
+                yield (
+                    f"evaluator.{key}.sets: '{name}' is a validation set, and evaluators measure test sets"
+                    f" ({', '.join(sorted(known)) or 'none is configured'}); for it too, add +test=FILE"
+                )
+            elif name not in known:
                 yield f"evaluator.{key}.sets: no set '{name}' ({', '.join(sorted(known))}).{nearest(name, known)}"
     if run.gate.min_gain < 0:
         yield f"gate.min_gain={run.gate.min_gain}: must be 0 or more; a loss is no gain"

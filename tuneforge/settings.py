@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 
@@ -116,7 +117,7 @@ class Run:
             _refuse_literal_secrets(config, types)
             run = OmegaConf.to_object(config)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"{error.full_key or 'config'}: {str(error).splitlines()[0]}") from error
+            raise ConfigError(f"{error.full_key or 'config'}: {_reason(error)}") from error
         assert isinstance(run, Run)
         broken = list(problems(run))
         if broken:
@@ -138,6 +139,14 @@ class Run:
                 yield item.name, value
             elif isinstance(value, dict):
                 yield from ((f"{item.name}.{key}", part) for key, part in value.items())
+
+
+def _reason(error: OmegaConfBaseException) -> str:
+    """What OmegaConf says, or which environment variable is not set."""
+    unset = re.search(r"Environment variable '([^']+)' not found", str(error))
+    if unset:
+        return f"the environment variable {unset[1]} is not set (${{oc.env:{unset[1]}}}); export it before the command"
+    return str(error).splitlines()[0]
 
 
 def _refuse_missing(config: DictConfig) -> None:

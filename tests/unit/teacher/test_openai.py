@@ -321,6 +321,10 @@ def test_a_key_is_never_written_down(tmp_path: Any, monkeypatch: Any) -> None:
     chosen = ["+teacher=openai", "teacher.openai.model=m"]
     with pytest.raises(ConfigError, match=re.escape("teacher.openai.api_key: a secret is never written down")):
         compose_config([*chosen, "teacher.openai.api_key=sk-1"])
+    monkeypatch.delenv("MY_KEY", raising=False)
+    unset = r"^teacher\.openai\.api_key: the environment variable MY_KEY is not set [^\n]*$"
+    with pytest.raises(ConfigError, match=unset):
+        compose_config([*chosen, "teacher.openai.api_key=${oc.env:MY_KEY}"])
     monkeypatch.setenv("MY_KEY", "sk-1")
     saved.save(tmp_path, compose_config([*chosen, "teacher.openai.api_key=${oc.env:MY_KEY}"]))
     assert "sk-1" not in (tmp_path / "config.yaml").read_text()
