@@ -278,6 +278,6 @@ def _describe(measured: Measured, variants: Mapping[str, LM], context: Context) 
         if isinstance(lm, HFLM | Unable):
             measured.variants[name] = lm.describe(rows)
         if isinstance(lm, HFLM):
-            for note in lm.trouble.notes(name):
+            for note in lm.trouble.notes(name, {one.max_tokens for one in measured.evaluators.values()}):
                 context.note(note)
             lm.trouble = Trouble()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from tuneforge.rows import Answer
@@ -41,15 +41,19 @@ class Trouble:
         if answer.finish == "length":
             (self.limited if answer.tokens >= most else self.cut)[most] += 1
 
-    def notes(self, variant: str) -> Iterator[str]:
-        """One sentence per kind of trouble."""
+    def notes(self, variant: str, limits: Collection[int] = ()) -> Iterator[str]:
+        """One sentence per kind of trouble.
+
+        `limits` are those that evaluators were given; another was chosen so that no right answer is cut, and reaching
+        it is no trouble. Without `limits` all of them are told.
+        """
         if self.no_room:
             yield f"{variant}: {len(self.no_room)} prompts do not fit the context; their answers count as empty"
         if self.fewer_shots:
             yield f"{variant}: {len(self.fewer_shots)} rows were asked with fewer shots, to fit the context"
         if self.windowed:
             yield f"{variant}: {len(self.windowed)} rows are longer than the context; scored in overlapping windows"
-        for most, count in self.limited.items():
+        for most, count in ((m, c) for m, c in self.limited.items() if not limits or m in limits):
             yield f"{variant}: {count:,} of {self.answered[most]:,} answers reached max_tokens={most} without an end"
         for most, count in self.cut.items():
             yield f"{variant}: {count:,} of {self.answered[most]:,} answers filled the context before max_tokens={most}"
