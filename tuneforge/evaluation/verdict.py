@@ -12,6 +12,7 @@ from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation import gate_rules
 from tuneforge.evaluation.figures import EARLIER, beaten, digits_for, figure, p_value, rows_rounded, with_interval
 from tuneforge.evaluation.gate_rules import Ruled
+from tuneforge.evaluation.rows_needed import rows_needed
 from tuneforge.evaluation.tidy import POOLED, rows
 from tuneforge.files import write_json
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Decision", "Verdict", "decide", "rows", "write_metrics"]
 
 MetricRow = Mapping[str, Any]
-MOST_ROWS = 100_000
-"""More rows than this are not advised: the estimate then lies on the bound."""
 
 
 class Decision(StrEnum):
@@ -205,7 +204,7 @@ def _judge(row: MetricRow, budget: float) -> Judged:
     elif low is not None and low >= -budget:
         state = "kept"
     elif gain is not None and low is not None and high is not None:
-        needed = _needed(gain, low, high, -budget, row["n"])
+        needed = rows_needed(gain, low, high, -budget, row["n"])
     taken = ("role", "set", "evaluator", "metric", "value", "low", "high", "n")
     return Judged(budget=budget, state=state, rows_needed=needed, **{key: row[key] for key in taken})
 
@@ -278,20 +277,10 @@ def _unsettled(run: Run, row: MetricRow) -> list[str]:
         able = figure(row["detectable"], digits_for(0, row["detectable"]))
         words.append(f"{row['n']:,} target rows can show differences of {able} (80 % power)")
     bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0
-    needed = _needed(gain, low, high, bound, row["n"]) if gain else None
+    needed = rows_needed(gain, low, high, bound, row["n"]) if gain else None
     if needed:
         words.append(f"{rows_rounded(needed)} target rows would settle {figure(row['value'], sign=True)}")
     return words
-
-
-def _needed(value: float, low: float, high: float, bound: float, n: int) -> float | None:
-    """Rows at which the interval, narrowing with the square root of n, would end at the bound."""
-    distance = abs(value - bound)
-    half = value - low if value > bound else high - value
-    if not distance or not half:
-        return None
-    needed = n * (half / distance) ** 2
-    return needed if n < needed <= MOST_ROWS else None
 
 
 def write_metrics(
