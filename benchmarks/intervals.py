@@ -4,7 +4,7 @@
 
 Beside each coverage stands that of a named reference on the same rows: Wald's interval for shares and their
 differences, Student's t over rows for everything else. *Better* is what `verdict.decide` says of a difference whose
-lower bound is above 0; on pairs that are alike it may say so in 2.5 % of cases. With 400 repeats a share of 95 % is
+lower bound is above 0; on pairs that are alike 2.5 % of cases are meant. With 400 repeats a share of 95 % is
 known to 1.1 %, one of 2.5 % to 0.8 %. About 4 CPU-minutes.
 """
 
