@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib import metadata
@@ -169,8 +170,16 @@ def catalogue(installed: Path) -> Iterator[Catalogue]:
         del sys.modules[name]
 
 
+@pytest.fixture(scope="module")
+def latest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory."""
+    run = tmp_path_factory.mktemp("latest")
+    saved.save(run, compose_config([]))
+    return run
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, latest: Path) -> Path:
     """A folder with the files that the pages name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "named by a page")
@@ -184,8 +193,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("handbook/vpn.md", "system.txt"):
         (tmp_path / name).write_text("Reset it in the portal.", encoding="utf-8")
     run = tmp_path / "outputs" / "latest"
-    run.mkdir(parents=True)
-    saved.save(run, compose_config([]))
+    shutil.copytree(latest, run)
     (run / "run.json").write_text(json.dumps({"status": "preempted"}), encoding="utf-8")
     (run / "metrics.json").write_text(json.dumps({"rows": [{"model": "tuned"}]}), encoding="utf-8")
     (run / "samples.jsonl").touch()
