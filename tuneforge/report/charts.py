@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, standing, with_interval
 
-LEFT, RIGHT = 78.0, 340.0
+LEFT, RIGHT = 98.0, 340.0
 """Where the scale of a dot plot begins and ends, in SVG units."""
 STEP = 30
 TOPS = (0.05, 0.1, 0.25, 1.0)
