@@ -142,6 +142,12 @@ def _ruled(rule: Rule, key: str, row: MetricRow) -> Ruled:
     return Ruled(rule.text, key, where, state, row["value"], row["low"], row["high"], row["n"])
 
 
+def sliced(rules: Mapping[str, Sequence[str]], rows: Sequence[MetricRow], versus: str) -> list[MetricRow]:
+    """The differences of whole sets whose slices a rule names."""
+    named = [parsed(text, f"gate.{key}") for key, texts in rules.items() for text in texts]
+    return [row for rule in named if rule.slice for row in _places(rule._replace(slice=""), rows, versus)]
+
+
 def words(found: Sequence[Ruled]) -> list[str]:
     """Those by which the gate fails, and those that nothing was measured for; how many others are not settled."""
     open_ = sum(one.state == "not settled" for one in found)

@@ -80,17 +80,22 @@ class Verdict:
 
 def check_gate(run: Run, measured: Measured, sets: Sequence[HeldOut]) -> None:
     """ConfigError, before anything is trained, for a gate that asks what is not measured."""
-    gate_rules.check({"require": run.gate.require, "allow": run.gate.allow}, measured.evaluators, sets)
+    gate_rules.check(_rules(run), measured.evaluators, sets)
     if run.gate.against in ("base", "prompted") and "base" not in measured.variants:
         there = ", ".join(measured.variants)
         raise ConfigError(f"gate.against={run.gate.against}: a new head has no base; there is {there}")
 
 
 def deciding(run: Run, rows: Sequence[MetricRow]) -> list[MetricRow]:
-    """The differences that decide: the primary one, and that of each budget."""
+    """The differences that decide: the primary one, that of each budget, and those whose slices the gate names."""
     tested = [row for row in rows if row["split"] == "test"]
     primary, _ = _primary(run, tested)
-    return [*([primary] if primary else []), *_budgeted(run, tested)]
+    named = gate_rules.sliced(_rules(run), tested, primary["versus"] if primary else "base")
+    return [*([primary] if primary else []), *_budgeted(run, tested), *named]
+
+
+def _rules(run: Run) -> dict[str, list[str]]:
+    return {"require": run.gate.require, "allow": run.gate.allow}
 
 
 def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequence[MetricRow] = ()) -> Verdict:
@@ -103,8 +108,7 @@ def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequen
     tested = [row for row in rows if row["split"] == "test"]
     budgets = _budgets(run, tested)
     primary, missing = _primary(run, tested)
-    asked = {"require": run.gate.require, "allow": run.gate.allow}
-    ruled = gate_rules.judge(asked, tested, slices, primary["versus"] if primary else "base")
+    ruled = gate_rules.judge(_rules(run), tested, slices, primary["versus"] if primary else "base")
     broken = "broken" in [*(b.state for b in budgets), *(r.state for r in ruled)]
     if primary is None:
         decision = Decision.worse if broken else Decision.not_proven

@@ -19,7 +19,7 @@ from tuneforge.evaluation import earlier, gate_rules
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import Cell, Measured, Place, measure
 from tuneforge.evaluation.samples import write_samples
-from tuneforge.evaluation.verdict import check_gate, decide, rows, write_metrics
+from tuneforge.evaluation.verdict import check_gate, decide, deciding, rows, write_metrics
 
 LOSS = line(-0.04, -0.06, -0.02, "general", set="news")
 
@@ -88,6 +88,15 @@ def test_an_allowed_loss_that_nothing_was_measured_for_is_said() -> None:
     found = decide(subjects.run(allow=["exact_match@job/label:*>=0"]), [GAIN])
     assert found.reason.endswith("; gate.allow exact_match@job/label:*>=0 not measured")
     assert found.decision == "better"
+
+
+def test_slices_are_made_of_every_metric_whose_slices_a_rule_names() -> None:
+    other = line(0.2, 0.1, 0.3, metric="bits_per_byte", evaluator="perplexity", higher_is_better=False)
+    lines = [GAIN, other, LOSS]
+    plain = [row["metric"] for row in deciding(subjects.run(), lines)]
+    asked = deciding(subjects.run(allow=["bits_per_byte@target/length:*>=-0.1"]), lines)
+    assert plain == ["exact_match", "exact_match"]
+    assert [row["metric"] for row in asked] == ["exact_match", "exact_match", "bits_per_byte"]
 
 
 def test_lower_is_better_turns_a_rule() -> None:
