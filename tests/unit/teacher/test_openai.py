@@ -260,9 +260,13 @@ def test_an_interrupted_wait_ends_so_too(server: Any, make_context: Any) -> None
     one = teacher(server, concurrency=4)
     context = make_context(gpt=one)
     main = threading.get_ident()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of pytest-xdist ignores it
     threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        list(one.complete(asked(100), context))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(one.complete(asked(100), context))
+    finally:
+        signal.signal(signal.SIGINT, before)
     bought, server.seconds = len(server.bodies), 0
     list(one.complete(asked(100), context))
     assert (bought < 20, len(server.bodies)) == (True, 100)
