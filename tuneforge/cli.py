@@ -139,11 +139,22 @@ def dispatch(words: list[str]) -> int:
     if arguments.help:
         sys.stdout.write(help_text(arguments.command if words[0] in COMMANDS else ""))
         return 0
+    _refuse_idle_options(arguments)
     _say_failures()
     command = {
         "plugins": _plugins, "completion": _completion, "evaluate": _evaluate, "compare": _compare, "export": _export
     }.get(arguments.command, _run)  # fmt: skip
     return command(arguments)
+
+
+def _refuse_idle_options(arguments: Arguments) -> None:
+    """An option that the command would not look at."""
+    name = arguments.command
+    if arguments.source and name == "check":
+        raise ConfigError(f"check: name the run itself: tuneforge check {arguments.source}")
+    for option, given in (("--from", arguments.source), ("-m", arguments.multirun)):
+        if given and name != "run":
+            raise ConfigError(f"{option}: belongs to run, not to {name}")
 
 
 def _say_failures() -> None:
