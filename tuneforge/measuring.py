@@ -14,6 +14,8 @@ from tuneforge.errors import ConfigError
 
 NAME_SETS = ("experiment", "data", "test")
 """Choices after which the sets are not those of the run."""
+OF_RUN = ("strategy", "evaluator", "teacher")
+"""What says how a run is measured."""
 CHOSEN = ("validation", "evaluator", "+evaluator", "teacher", "+teacher")
 """Choices that change one part of the run's config."""
 
@@ -21,16 +23,16 @@ CHOSEN = ("validation", "evaluator", "+evaluator", "teacher", "+teacher")
 def measuring(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> Composed:
     """The config of the first run among the paths with changed values, unless overrides name other sets.
 
-    Only sets that the run's config or an override names are read; without either, the default job's test sets.
+    Only sets that the run's config or an override names are read; without either, the default job's test sets. Named
+    sets are measured as the run was.
     """
     runs = [Path(p).expanduser() for p in paths if (Path(p).expanduser() / "run.json").is_file()]
     chosen = [_choice(override) for override in overrides]
     if runs and not set(chosen) & {*NAME_SETS}:
         return _of_run(runs[0], overrides, config_dirs)
-    composed = compose_evaluation(overrides, config_dirs)
-    if runs and "strategy" not in chosen:
-        _take(composed, "strategy", *saved.load_config(runs[0]))
-    return composed
+    if not runs:
+        return compose_evaluation(overrides, config_dirs)
+    return _on_other_sets(runs[0], overrides, config_dirs)
 
 
 def _choice(override: str) -> str:
@@ -38,6 +40,21 @@ def _choice(override: str) -> str:
     key, _, _ = override.partition("=")
     head = key.split("@")[0].split(".")[0] if key.startswith("~") or "@" in key else key
     return head if head.lstrip("+~") in plugins.GROUPS else ""
+
+
+def _on_other_sets(folder: Path, overrides: Sequence[str], config_dirs: Sequence[str]) -> Composed:
+    """Named sets under the strategy of the run, and under its evaluators and teachers unless others are chosen."""
+    chosen = {_choice(override).lstrip("+~") for override in overrides}
+    kept = [group for group in OF_RUN if group not in chosen]
+    values = [o for o in overrides if o.split(".")[0] in kept]
+    composed = compose_evaluation([o for o in overrides if o not in values], config_dirs)
+    config, types = saved.load_config(folder)
+    for group in kept:
+        _take(composed, group, config, types)
+    for evaluator in composed.config.evaluator.values():
+        evaluator.sets = [name for name in evaluator.sets if name in composed.config.test]
+    commands.apply(composed.config, values)
+    return composed
 
 
 def _of_run(folder: Path, overrides: Sequence[str], config_dirs: Sequence[str]) -> Composed:

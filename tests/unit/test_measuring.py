@@ -94,6 +94,14 @@ def test_a_named_set_takes_the_place_of_the_sets_of_a_run() -> None:
     assert sets(of_run("validation=other.jsonl")) == (["mine"], ["other"], ["asked"])
 
 
+def test_a_named_set_is_measured_as_the_run_was() -> None:
+    run = of_run("test=other.jsonl").run
+    assert (list(run.evaluator), run.evaluator["token_f1"].max_tokens) == (["token_f1"], 40)
+    assert of_run("test=other.jsonl", "evaluator.token_f1.max_tokens=9").run.evaluator["token_f1"].max_tokens == 9
+    assert list(of_run("test=other.jsonl", "evaluator=rouge").run.evaluator) == ["rouge"]
+    assert list(measuring(["run", "tiny"], ["experiment=helpdesk"], ()).run.evaluator) == ["token_f1"]
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [
