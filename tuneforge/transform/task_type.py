@@ -125,15 +125,8 @@ def _request(row: Row, seed: int) -> Request:
 
 def _kind(answer: Answer) -> Task | None:
     """The kind that an answer names, as JSON or as a bare word; None: none, or more than one."""
-    import json
-
+    from tuneforge.evaluation.word import word
     from tuneforge.preparation.tasks import Task
 
-    said: object = answer.text
-    try:
-        read = json.loads(answer.text)
-        said = read.get("task", "") if isinstance(read, dict) else read
-    except ValueError:
-        pass
-    word = str(said).strip(" \n.`'\"*").lower().replace(" ", "_").replace("-", "_")
-    return Task(word) if not answer.error and word in Task.__members__ else None
+    named = word(answer, "task").replace(" ", "_").replace("-", "_")
+    return Task(named) if named in Task.__members__ else None

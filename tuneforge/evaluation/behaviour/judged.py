@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from tuneforge.cache import key
@@ -10,6 +9,7 @@ from tuneforge.components import Context
 from tuneforge.evaluation.behaviour.asking import asked
 from tuneforge.evaluation.behaviour.refusals import Reply
 from tuneforge.evaluation.judging.questions import quoted
+from tuneforge.evaluation.word import word
 from tuneforge.rows import Answer, Request, Row
 
 CLASSES = {
@@ -53,11 +53,5 @@ def _request(row: Row, answer: Answer, seed: int) -> Request:
 
 def _class(answer: Answer) -> Reply | None:
     """The class that an answer names, as JSON or as a bare word."""
-    said: object = answer.text
-    try:
-        read = json.loads(answer.text)
-        said = read.get("class", "") if isinstance(read, dict) else read
-    except ValueError:
-        pass
-    word = str(said).strip(" \n.`'\"*").lower()
-    return Reply(word) if not answer.error and word in map(str, CLASSES) else None
+    named = word(answer, "class")
+    return Reply(named) if named in map(str, CLASSES) else None
