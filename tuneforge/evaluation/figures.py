@@ -17,6 +17,11 @@ def figure(value: float | None, digits: int = 2, sign: bool = False) -> str:
     return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
 
 
+def finite(value: float | None) -> float | None:
+    """The number where it is one, as JSON holds it; None for NaN, an infinity and None."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
 def digits_for(low: float | None, high: float | None) -> int:
     """Decimals that show an interval: two, or more where it is narrow (at most five)."""
     if low is None or high is None or not math.isfinite(high - low) or high <= low:

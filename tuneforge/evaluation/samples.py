@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tuneforge.conversation import answer_text, classes, split
+from tuneforge.evaluation.figures import finite
 from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.measure import Measured
 from tuneforge.evaluation.recorder import tagged
@@ -58,12 +58,8 @@ def _scores(
             continue
         for i, here in enumerate(occurrences(map(row_key, measured.rows[place]))):
             numbers = found.setdefault(here, {}).setdefault(variant, {})
-            numbers |= {f"{place.evaluator}.{stat}": _finite(values[i]) for stat, values in cell.stats.items()}
+            numbers |= {f"{place.evaluator}.{stat}": finite(values[i]) for stat, values in cell.stats.items()}
     return found
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _asked(row: Row) -> dict[str, Any]:

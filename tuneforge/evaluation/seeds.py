@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tuneforge.evaluation.figures import finite
 from tuneforge.evaluation.statistics import Floats, Interval, Z, student
 
 MetricRow = Mapping[str, Any]
@@ -75,16 +76,12 @@ def _one(shared: dict[str, Any], here: Sequence[tuple[int, MetricRow]], samples:
         interval = combined(values, error, min((row["n"] for row in rows), default=0))
     return {
         **shared,
-        **{name: _finite(number) for name, number in interval._asdict().items()},
+        **{name: finite(number) for name, number in interval._asdict().items()},
         "between": float(np.std(values, ddof=1)) if len(values) > 1 else None,
         "seeds": len(values),
         "n": min((row["n"] for _, row in here), default=0),
         "higher_is_better": here[0][1]["higher_is_better"],
     }
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def read_samples(folder: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:

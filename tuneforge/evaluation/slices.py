@@ -13,6 +13,7 @@ import numpy as np
 
 from tuneforge.components import Context, Evaluator
 from tuneforge.conversation import answer_text, classes, split
+from tuneforge.evaluation.figures import finite
 from tuneforge.evaluation.measure import Cell, Measured, Place
 from tuneforge.evaluation.significance import holm
 from tuneforge.evaluation.slice_tests import less_than_the_rest
@@ -261,15 +262,11 @@ def _numbers(
     p = next((p for _, other, _, p in found if other), math.nan)
     difference, tuned, base = made.get(("tuned", versus)), made["tuned", ""], made.get((versus, ""))
     numbers = {
-        "value": _finite(difference and difference.value), "low": _finite(difference and difference.low),
-        "high": _finite(difference and difference.high), "base": _finite(base and base.value),
-        "tuned": _finite(tuned.value), "tuned_low": _finite(tuned.low), "tuned_high": _finite(tuned.high),
+        "value": finite(difference and difference.value), "low": finite(difference and difference.low),
+        "high": finite(difference and difference.high), "base": finite(base and base.value),
+        "tuned": finite(tuned.value), "tuned_low": finite(tuned.low), "tuned_high": finite(tuned.high),
     }  # fmt: skip
     return numbers, p if math.isfinite(p) else 1.0
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
 
 
 def _examples(rows: Sequence[Row], own: Sequence[int], now: Floats, then: Floats | None) -> list[dict[str, str]]:

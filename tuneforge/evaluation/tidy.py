@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuneforge.components import Evaluator
+from tuneforge.evaluation.figures import finite
 from tuneforge.evaluation.measure import PROMPTED, Cell, Measured, Place
 from tuneforge.evaluation.resampled import Resampled
 from tuneforge.evaluation.significance import detectable, holm, reaching, sign_flip
@@ -67,12 +68,12 @@ def rows(
                         "protocol": table.protocol,
                         "prompt": measured.variants.get(model, {}).get("prompt", ""),
                         "versus": versus,
-                        "value": _finite(interval.value),
-                        "low": _finite(interval.low),
-                        "high": _finite(interval.high),
-                        "p": _finite(p),
+                        "value": finite(interval.value),
+                        "low": finite(interval.low),
+                        "high": finite(interval.high),
+                        "p": finite(p),
                         "p_adjusted": None,
-                        "detectable": _finite(detectable(interval)) if versus else None,
+                        "detectable": finite(detectable(interval)) if versus else None,
                         "n": int(_told(shown.cells[model], metric).sum()),
                         "higher_is_better": metric.higher_is_better,
                     }
@@ -194,7 +195,3 @@ def _mean_of_shares(evaluator: Evaluator, metric: Metric, stats: Mapping[str, Fl
         return True
     mine = type(evaluator).aggregate is not Evaluator.aggregate or len(told) < len(values)
     return not mine or math.isclose(evaluator.aggregate(stats)[metric.name], told.mean())
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
