@@ -14,6 +14,8 @@ from tuneforge.rows import Loaded, Row
 from tuneforge.training.text.encode import EncodedSet
 
 STEPS, SIZE = 12, 8
+EPS = 1e-4
+"""Adam's: what is nothing but rounding in a gradient, which differs by processor, stays nothing in the step."""
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the other libraries
 
 
@@ -23,7 +25,7 @@ def trained(strategy: Any, loaded: Loaded, rows: list[dict[str, str]], folder: P
 
     run = small.settings(
         strategy, batch__size=SIZE, trainer__max_steps=STEPS, optimizer__learning_rate=1e-3,
-        optimizer__weight_decay=0.0, scheduler__warmup=0, trainer__gradient_clip_val=None,
+        optimizer__weight_decay=0.0, optimizer__eps=EPS, scheduler__warmup=0, trainer__gradient_clip_val=None,
     )  # fmt: skip
     context = small.context(run, folder)
     encoded = list(strategy.encode([Row(columns=r) for r in rows], loaded.tokenizer, context))
@@ -35,7 +37,7 @@ def trained(strategy: Any, loaded: Loaded, rows: list[dict[str, str]], folder: P
 def oracle(model: Any, loss: Any, batches: list[Any]) -> list[float]:
     """Losses of a bare loop with the same optimizer and schedule."""
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0, eps=EPS)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / STEPS)
     found = []
     for batch in batches:
@@ -55,9 +57,9 @@ def agree(fitted: Any, wanted: list[float], theirs: Any) -> None:
     assert got == pytest.approx(wanted, abs=1e-5)
     assert max(wanted) - min(wanted) > 0.01, "nothing was learnt that could have differed"
     ours = dict(fitted.model.named_parameters())
-    apart = {name: float((ours[name] - p).abs().max()) for name, p in theirs.named_parameters()}
-    # A key's bias moves all scores of a query alike: its gradient is nothing but rounding, which Adam magnifies.
-    assert {name: gap for name, gap in apart.items() if gap > 1e-4 and not name.endswith("key.bias")} == {}
+    apart = {name: float((ours[name] - p).detach().abs().max()) for name, p in theirs.named_parameters()}
+    print(f"largest difference of a weight: {max(apart.values()):.1e}")
+    assert {name: gap for name, gap in apart.items() if gap > 1e-5} == {}
 
 
 def windows(rows: list[Any]) -> list[list[Any]]:
@@ -138,7 +140,7 @@ def test_distill_equals_trl(tmp_path: Path, monkeypatch: Any, divergence: str, b
     rows = small.rows(STEPS * SIZE * (6 if packing else 1))
     run = small.settings(
         strategy, batch__size=SIZE, trainer__max_steps=STEPS, optimizer__learning_rate=1e-3,
-        optimizer__weight_decay=0.0, scheduler__warmup=0, trainer__gradient_clip_val=None,
+        optimizer__weight_decay=0.0, optimizer__eps=EPS, scheduler__warmup=0, trainer__gradient_clip_val=None,
     )  # fmt: skip
     made = small.encoded(rows)
     made.max_length = 64
