@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 from collections.abc import Iterator
@@ -16,8 +17,11 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-    "--hide-scrollbars",    "--remote-debugging-pipe",
+    "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
+
+PATIENCE = 60
+"""Seconds after which a browser that says nothing has died."""
 
 
 def executable() -> str:
@@ -29,7 +33,8 @@ class Browser:
     """One tab; `said` is what its console, its policy and its dialogs said, `asked` the addresses it asked for."""
 
     def __init__(self, incoming: int, outgoing: int) -> None:
-        self._incoming, self._outgoing = os.fdopen(incoming, "rb"), os.fdopen(outgoing, "wb")
+        self._incoming, self._outgoing = incoming, outgoing
+        self._unread = b""
         self._number, self._session = 0, ""
         self.said: list[str] = []
         self.asked: list[str] = []
@@ -45,8 +50,7 @@ class Browser:
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:
             message["sessionId"] = self._session
-        self._outgoing.write(json.dumps(message).encode() + b"\0")
-        self._outgoing.flush()
+        os.write(self._outgoing, json.dumps(message).encode() + b"\0")
         while (answer := self._next()).get("id") != self._number:
             pass
         assert "error" not in answer, answer
@@ -68,17 +72,17 @@ class Browser:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def close(self) -> None:
-        """Both ends of the pipe."""
-        self._incoming.close()
-        self._outgoing.close()
+    def _message(self) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            assert select.select([self._incoming], [], [], PATIENCE)[0], f"the browser said nothing for {PATIENCE} s"
+            read = os.read(self._incoming, 1 << 16)
+            assert read, "the browser ended"
+            self._unread += read
+        text, self._unread = self._unread.split(b"\0", 1)
+        return dict(json.loads(text))
 
     def _next(self) -> dict[str, Any]:
-        text = bytearray()
-        while (one := self._incoming.read(1)) != b"\0":
-            assert one, "the browser ended"
-            text += one
-        message: dict[str, Any] = json.loads(text)
+        message = self._message()
         method, facts = message.get("method"), message.get("params") or {}
         if method == "Page.loadEventFired":
             self._loaded = True
@@ -88,6 +92,7 @@ class Browser:
             self.said.append(facts["entry"]["text"])
         elif method in ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Page.javascriptDialogOpening"):
             self.said.append(json.dumps(facts))
+        assert method != "Inspector.targetCrashed", "the page's process died"
         return message
 
 
@@ -106,9 +111,9 @@ def running(profile: Path) -> Iterator[Browser]:
     for end in (command_read, answer_write, *ends):
         os.close(end)
     try:
-        browser = Browser(answer_read, command_write)
-        yield browser
-        browser.close()
+        yield Browser(answer_read, command_write)
     finally:
-        os.kill(process, signal.SIGTERM)
+        for end in (answer_read, command_write):
+            os.close(end)
+        os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
