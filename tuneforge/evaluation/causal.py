@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tuneforge.evaluation.decoding import Decoded, greedy
 from tuneforge.evaluation.memory import Memory
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
-T = TypeVar("T")
 BATCH_ROWS = 64
 LOGITS = 2**28
 """Logits in memory at once (1 GiB of float32)."""
@@ -49,42 +48,26 @@ class Causal:
         import torch
 
         ending = [sorted(self.stop), stop_text, self._decoder if stop_text else ""]
-        names, unknown = self._unknown("answers", asks, [[*ask, *ending] for ask in asks], trouble)
+        names, places = self.memory.unknown("answers", [[*ask, *ending] for ask in asks], trouble)
+        unknown = {name: asks[place] for name, place in places.items()}
         with evaluating(self.model), torch.no_grad():
             for batch in self._batches(unknown):
                 ids, limits = zip(*(unknown[name] for name in batch), strict=True)
                 found = greedy(self.model, ids, limits, self.stop, self.pad, stop_text, self.decode)
-                self._keep(dict(zip(batch, found, strict=True)), trouble)
+                self.memory.keep(dict(zip(batch, found, strict=True)), trouble)
         return [Decoded(*self.memory[name]) for name in names]
 
     def log_probs(self, parts: Sequence[Window], trouble: Trouble) -> list[float]:
         """Nats of the scored tokens of each part: at least one token."""
         import torch
 
-        names, unknown = self._unknown("log-probabilities", parts, [[list(p.ids), p.score] for p in parts], trouble)
+        names, places = self.memory.unknown("log-probabilities", [[list(p.ids), p.score] for p in parts], trouble)
         budget = max(min(self.batch_tokens, LOGITS // self.vocabulary), 1)
-        places = list(unknown)
+        unknown = list(places)
         with evaluating(self.model), torch.no_grad():
-            for batch, nats in log_probs(self.model, list(unknown.values()), budget):
-                self._keep({places[i]: value for i, value in zip(batch, nats, strict=True)}, trouble)
+            for batch, nats in log_probs(self.model, [parts[place] for place in places.values()], budget):
+                self.memory.keep({unknown[i]: value for i, value in zip(batch, nats, strict=True)}, trouble)
         return [self.memory[name] for name in names]
-
-    # ---------------------------------------------------------------- what was said before
-
-    def _unknown(
-        self, kind: str, items: Sequence[T], questions: Sequence[Any], trouble: Trouble
-    ) -> tuple[list[str], dict[str, T]]:
-        """What the results are called, and the items whose results have to be computed, by name, each once."""
-        names = self.memory.names(kind, questions)
-        asked = [name for name in dict.fromkeys(names) if name not in self.memory]
-        trouble.asked[kind] += len(asked)
-        trouble.recalled[kind] += self.memory.recall(asked)
-        trouble.forgetful = self.memory.problem
-        return names, {name: item for name, item in zip(names, items, strict=True) if name not in self.memory}
-
-    def _keep(self, results: Mapping[str, Any], trouble: Trouble) -> None:
-        self.memory.keep(results)
-        trouble.forgetful = self.memory.problem
 
     # ---------------------------------------------------------------- batches
 

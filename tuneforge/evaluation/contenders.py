@@ -30,7 +30,7 @@ def under_test(variant: str, loaded: Loaded, context: Context) -> LM:
     """The model as its head is asked."""
     if context.run.strategy.head == "causal_lm":
         return HFLM(variant, loaded.model, loaded.tokenizer, cache=context.cache)
-    return HeadLM(variant, loaded, context)
+    return HeadLM(variant, loaded, context, context.cache)
 
 
 def contenders(
@@ -51,7 +51,7 @@ def contenders(
     if head in FRESH:
         choice = _without_head(run, loaded, evaluators, held_out, train, context)
         return {choice.lm.variant: choice.lm}, choice
-    found = HeadLM("base", loaded, context)
+    found = HeadLM("base", loaded, context, context.cache)
     choice = Choice(found, "base", "the base itself, on the same hidden tokens")
     if head == "embedding":
         choice = _retriever(run, found, evaluators, held_out, context)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from tuneforge.conversation import answer_text, split
 from tuneforge.evaluation.causal import Ask, Causal
 from tuneforge.evaluation.prompt import PLAIN, Prompt
-from tuneforge.evaluation.trouble import Trouble
 from tuneforge.evaluation.unable import Unable
 from tuneforge.evaluation.windows import Window, windows
 from tuneforge.rows import Answer, Row, content_hash
@@ -82,7 +81,6 @@ class HFLM(Unable):
         self.asking = asking
         self.causal = Causal(model, tokenizer, batch_tokens, cache)
         self.context = context_length(model)
-        self.trouble = Trouble()
         self._identity = ""
         self._answers: dict[tuple[str, int], Answer] = {}
         self._log_probs: dict[tuple[str, str], tuple[float, float, float]] = {}

@@ -17,7 +17,7 @@ import numpy as np
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, TuneForgeError, nearest
 from tuneforge.evaluation.figures import EARLIER, beaten
-from tuneforge.evaluation.lm import HFLM, row_key
+from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.recorder import Recorder
 from tuneforge.evaluation.replayed import Replayed
 from tuneforge.evaluation.trouble import Trouble
@@ -275,9 +275,8 @@ def _cell(place: Place, rows: Sequence[Row], stats: Sequence[Stats]) -> Cell:
 def _describe(measured: Measured, variants: Mapping[str, LM], context: Context) -> None:
     rows = next(iter(measured.rows.values()), [])
     for name, lm in variants.items():
-        if isinstance(lm, HFLM | Unable):
+        if isinstance(lm, Unable):
             measured.variants[name] = lm.describe(rows)
-        if isinstance(lm, HFLM):
             for note in lm.trouble.notes(name, {one.max_tokens for one in measured.evaluators.values()}):
                 context.note(note)
             lm.trouble = Trouble()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from tuneforge.evaluation.trouble import Trouble
+
 FILE = "answers.sqlite"
 ALGORITHM = 1
 """Raised when decoding or scoring here gives other results for the same model and tokens."""
@@ -58,22 +60,25 @@ class Memory:
         identity = self.identity
         return [key(ALGORITHM, identity, kind, question) for question in questions]
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._known
-
     def __getitem__(self, name: str) -> Any:
         return self._known[name]
 
-    def recall(self, names: Sequence[str]) -> int:
-        """Read what the disk has of these; how many that are."""
-        found = self._safely(lambda cache: cache.get(names)) or {}
+    def unknown(self, kind: str, questions: Sequence[Any], trouble: Trouble) -> tuple[list[str], dict[str, int]]:
+        """The names of results to questions, and the place of each question whose result has to be computed, once."""
+        names = self.names(kind, questions)
+        asked = [name for name in dict.fromkeys(names) if name not in self._known]
+        found = self._safely(lambda cache: cache.get(asked)) or {}
         self._known |= found
-        return len(found)
+        trouble.asked[kind] += len(asked)
+        trouble.recalled[kind] += len(found)
+        trouble.forgetful = self.problem
+        return names, {name: place for place, name in enumerate(names) if name not in self._known}
 
-    def keep(self, results: Mapping[str, Any]) -> None:
+    def keep(self, results: Mapping[str, Any], trouble: Trouble) -> None:
         """Add results: they are on disk on return, all or none."""
         self._known |= results
         self._safely(lambda cache: cache.put(results))
+        trouble.forgetful = self.problem
 
     def _safely(self, use: Any) -> Any:
         """What `use` gives of the cache; None, now and from here on, where the disk does not allow it."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tuneforge.errors import ConfigError
+from tuneforge.evaluation.trouble import Trouble
 from tuneforge.rows import Answer, Row
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ class Unable:
 
     def __init__(self, variant: str) -> None:
         self.variant = variant
+        self.trouble = Trouble()
 
     def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
         """No answers."""
