@@ -8,7 +8,9 @@ import torch
 from tests.unit.training import small
 from tuneforge import announce
 from tuneforge.adapter.lora import Lora
+from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
+from tuneforge.model.tiny import Tiny
 from tuneforge.rows import Encoded
 from tuneforge.rules import problems
 from tuneforge.sections import Grouping, Packing
@@ -306,3 +308,14 @@ def test_a_resumed_run_keeps_what_was_decided(tmp_path):
     assert (found[None].grouped, found[str(tmp_path)].grouped) == (True, False)
     assert found[None].memory["peak"] > found[str(tmp_path)].memory["peak"]
     assert 0 < found[None].padding < found[str(tmp_path)].padding < 1
+
+
+def test_equal_runs_on_one_machine_decide_alike_though_no_two_measurements_are_equal(tmp_path):
+    found = []
+    for number, size in enumerate((4, 4, 2)):
+        run = small.settings(batch__size=size, batch__packing=Packing.auto, trainer__max_epochs=100)
+        decided, context = proof.Proof(), RunContext(run, tmp_path / str(number), tmp_path / "cache")
+        batching.decide(run, Tiny().load("causal_lm", context), small.encoded(small.rows(40)), decided, context)
+        found.append(decided.packing_speed)
+    assert found[0] == found[1] != found[2]
+    assert min(found) > 0

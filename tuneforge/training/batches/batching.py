@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError
@@ -12,6 +11,7 @@ from tuneforge.sections import Grouping, Packing
 from tuneforge.training.batches import packing, probe
 from tuneforge.training.batches.feed import Feed
 from tuneforge.training.batches.loader import WindowLoader
+from tuneforge.training.batches.speed import packing_speed
 from tuneforge.training.memory.plan import USED
 from tuneforge.training.memory.trial import Trial, spread, trial
 from tuneforge.training.optimise import accumulation, device_count, planned_steps
@@ -47,7 +47,7 @@ def decide(run: Run, loaded: Loaded, encoded: EncodedSet, proof: Proof, context:
         if proof.packed and run.batch.packing is Packing.auto:
             _keep_enough_steps(run, len(encoded.rows), len(tried.feed(True).units), proof)
         if proof.packed and run.batch.packing is Packing.auto and not earlier and device_count(run) == 1:
-            _keep_the_faster(run, tried, proof)
+            _keep_the_faster(run, tried, proof, context)
         vars(proof).update(earlier)
         _announce(run, proof, context)
         feed = tried.feed(proof.packed)
@@ -83,18 +83,9 @@ def _keep_enough_steps(run: Run, rows: int, packs: int, proof: Proof) -> None:
         )
 
 
-def _keep_the_faster(run: Run, tried: Trial, proof: Proof) -> None:
-    """Packing off where this model takes rows of like length much faster: tokens per second of both, in turn."""
-    clock = time.perf_counter if tried.device.type == "cuda" else time.process_time
-    speed = {}
-    for packed in (True, False):
-        feed, size = tried.feed(packed), run.batch.size
-        ordered = feed.shortest()
-        middle = max(0, len(ordered) // 2 - size // 2)
-        micro = tried.plan([feed.units[ordered[-1]]], packed).micro
-        units = [feed.units[i] for i in ordered[middle : middle + micro]]
-        speed[packed] = feed.tokens(units)[0] / tried.seconds(units, packed, clock)
-    proof.packing_speed = speed[True] / speed[False]
+def _keep_the_faster(run: Run, tried: Trial, proof: Proof, context: Context) -> None:
+    """Packing off where this model takes rows of like length much faster."""
+    proof.packing_speed = packing_speed(run, tried, context)
     if proof.packing_speed < SLOWER:
         proof.packed = False
         proof.packing_reason = (

@@ -40,6 +40,7 @@ class Trial:
 
     def __init__(self, run: Run, loaded: Loaded, encoded: EncodedSet, context: Context) -> None:
         self.run, self.context = run, context
+        self.described = f"{loaded.model.config.to_json_string()} {loaded.model.dtype}"
         self.exact = sum(p.numel() for p in loaded.model.parameters()) <= COPIED
         self.model: Module = loaded.model
         self.optimizer: Any = None
