@@ -169,7 +169,7 @@ def adapt(run: Run, ready: Ready, context: RunContext, book: Record) -> Verdict:
 def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     """What the tuned model is compared with on the test sets; a prompt is chosen on validation."""
     from tuneforge.evaluation import earlier
-    from tuneforge.evaluation.contenders import contenders
+    from tuneforge.evaluation.contenders import contenders, placed
     from tuneforge.evaluation.measure import default_evaluators, measure
     from tuneforge.evaluation.verdict import check_gate
 
@@ -180,6 +180,7 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     prepared = ready.prepared
     variants, choice = contenders(run, ready.found, chosen, prepared.held_out, prepared.train, context)
     measured = measure(run, variants, sets, chosen, context)
+    placed(ready.found, "cpu")  # training shares it out itself
     check_gate(run, measured, sets)
     if run.gate.against not in (None, "base", "prompted"):
         measured = earlier.joined(measured, str(run.gate.against))

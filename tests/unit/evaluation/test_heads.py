@@ -260,3 +260,18 @@ def test_a_causal_model_is_asked_as_before() -> None:
     assert isinstance(under_test("tuned", Loaded(subjects.llama(), subjects.tokenizer()), context), HFLM)
     rows = [subjects.row(prompt="a" * 5000, completion="b")]
     assert askable(context.run, [subjects.held(rows)], tokens(), context) == ([subjects.held(rows)], {})
+
+
+@pytest.mark.parametrize("who", ["tuned", "base"])
+def test_a_model_is_asked_where_the_run_computes(who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tuneforge.strategy.sft import Sft
+
+    monkeypatch.setattr("tuneforge.evaluation.contenders.device", lambda context: "meta")
+    context = heads.settings([], Sft(), tmp_path)
+    loaded = Loaded(subjects.llama(), subjects.tokenizer())
+    found: Any
+    if who == "tuned":
+        found = under_test(who, loaded, context)
+    else:
+        found = contenders(context.run, loaded, {}, [], [], context)[0][who]
+    assert found.model.device.type == "meta"
