@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +74,8 @@ class LabelLikelihood(Unable):
         """(n, labels) shares that add up to 1."""
         names = [spoken(label) for label in self.labels]
         names = names if self.chatted else [f" {name}" for name in names]
-        texts = self.context.progress(rows, "Likelihood of each class")
-        scores = np.stack([per_token(self.lm, self._prompt(row), names) for row in texts])
+        asked = [(self._prompt(row), names) for row in rows]
+        scores = np.stack(per_token(self.lm, asked, self, "Likelihood of each class"))
         _say_unfit(self, int(np.isnan(scores[:, 0]).sum()), "texts", "no class is likelier than another")
         shares = np.exp(np.nan_to_num(scores) - np.nan_to_num(scores).max(1, keepdims=True))
         found: NDArray[np.float64] = shares / shares.sum(1, keepdims=True)
@@ -107,19 +107,20 @@ class PairPrompt(Unable):
         """(n,) nats by which an answer is preferred to the middle of both."""
         missing = {row_key(row): row for row in rows if row_key(row) not in self._margins}
         if missing:
-            pairs = self.context.progress(missing.values(), "Which answer is better")
-            self._margins.update(zip(missing, map(self._margin, pairs), strict=True))
+            self._margins.update(zip(missing, self._compared(missing.values()), strict=True))
             unfit = sum(np.isnan(self._margins[key]) for key in missing)
             _say_unfit(self, int(unfit), "pairs", "they count as ties")
         margins = np.nan_to_num([self._margins[row_key(row)] for row in rows])
         return margins / 2 if column == "chosen" else -margins / 2
 
-    def _margin(self, row: Row) -> float:
-        """Nats for the chosen answer, the mean over both orders."""
+    def _compared(self, rows: Iterable[Row]) -> list[float]:
+        """Nats for each row's chosen answer, the mean over both orders."""
         letters = ["A", "B"] if self.chatted else [" A", " B"]
-        first = per_token(self.lm, self._prompt(row, "chosen", "rejected"), letters)
-        second = per_token(self.lm, self._prompt(row, "rejected", "chosen"), letters)
-        return float((first[0] - first[1] + second[1] - second[0]) / 2)
+        orders = ("chosen", "rejected"), ("rejected", "chosen")
+        asked = [(self._prompt(row, *order), letters) for row in rows for order in orders]
+        found = per_token(self.lm, asked, self, "Which answer is better")
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [float((first[0] - first[1] + second[1] - second[0]) / 2) for first, second in pairs]
 
     def _prompt(self, row: Row, a: str, b: str) -> str:
         turns = as_messages(row.columns["prompt"], "user")
@@ -150,28 +151,57 @@ def wordless(labels: Sequence[str]) -> list[str]:
     return [label for label in labels if not WORD.search(label)]
 
 
-def per_token(lm: HFLM, prompt: str, options: Sequence[str]) -> NDArray[np.float64]:
-    """(options,) nats per token of each option after the prompt; all NaN where they do not fit the context.
+class Read(NamedTuple):
+    """Ids of a prompt, and of each option after it."""
 
-    The prompt is read once: the options are read after copies of its key-value cache. The token that ends an answer
-    is not counted. What all options share with the prompt, as their tokens go, counts for none.
+    prompt: list[int]
+    options: list[list[int]]
+
+
+def per_token(
+    lm: HFLM, asked: Sequence[tuple[str, Sequence[str]]], asking: LabelLikelihood | PairPrompt, text: str
+) -> list[NDArray[np.float64]]:
+    """(options,) nats per token of each option after each prompt; all NaN where they do not fit the context.
+
+    A prompt is read once: the options are read after copies of its key-value cache. The token that ends an answer
+    is not counted. What all options share with the prompt, as their tokens go, counts for none. Kept prompt by prompt.
     """
     import torch
 
     from tuneforge.training.mode import evaluating
+
+    read = [_read_as(lm, prompt, options) for prompt, options in asked]
+    fit = [one for one in read if one is not None]
+    memory = lm.causal.memory
+    names, unknown = memory.unknown("likelihoods of options", fit, asking.trouble)
+    with evaluating(lm.model), torch.no_grad():
+        for name in asking.context.progress(list(unknown), text):
+            memory.keep({name: _after(lm.model, *fit[unknown[name]])}, asking.trouble)
+    known = iter(names)
+    return [
+        np.full(len(options), np.nan) if one is None else memory[next(known)] / _sizes(one)
+        for one, (_, options) in zip(read, asked, strict=True)
+    ]
+
+
+def _read_as(lm: HFLM, prompt: str, options: Sequence[str]) -> Read | None:
+    """As the model reads them; None where they do not fit the context, or cannot be rendered."""
     from tuneforge.training.text.render import RenderError, answers
 
     found = answers([{"prompt": prompt, "completion": option} for option in options], lm.tokenizer, "completion")
     whole = [one for one in found if not isinstance(one, RenderError)]
     if len(whole) < len(found):
-        return np.full(len(options), np.nan)
+        return None
     shared = max(min(one.cut for one in whole), 1)
-    ids = [_unended(one.ids, shared, lm.stop) for one in whole]
+    ids = [list(_unended(one.ids, shared, lm.stop)) for one in whole]
     if lm.context and max(map(len, ids)) > lm.context:
-        return np.full(len(options), np.nan)
-    with evaluating(lm.model), torch.no_grad():
-        scores = _after(lm.model, ids[0][:shared], [one[shared:] for one in ids])
-    return np.array([score / max(len(one) - shared, 1) for score, one in zip(scores, ids, strict=True)])
+        return None
+    return Read(ids[0][:shared], [one[shared:] for one in ids])
+
+
+def _sizes(one: Read) -> NDArray[np.float64]:
+    """(options,) tokens of each option, one at least."""
+    return np.array([max(len(option), 1) for option in one.options], dtype=np.float64)
 
 
 def _unended(ids: Sequence[int], start: int, stop: set[int]) -> Sequence[int]:

@@ -36,17 +36,35 @@ def alone(lm: HFLM, prompt: str, options: list[str]) -> Any:
     return found[:, 0] / found[:, 1].clip(min=1)
 
 
+def together(lm: HFLM, prompt: str, options: list[str]) -> Any:
+    """The options after one reading of the prompt; nothing is known of them before."""
+    asked = HFLM("fresh", lm.model, lm.tokenizer)
+    return per_token(asked, [(prompt, options)], LabelLikelihood(lm, [], heads.settings([])), "")[0]
+
+
+def test_what_options_score_is_kept(tiny: HFLM, tmp_path: Path) -> None:
+    rows = [pair("Yes, very.", "No."), pair("Maybe.", "Yes.")]
+    found = []
+    for _ in range(2):
+        asked = PairPrompt(HFLM("causal", tiny.model, tiny.tokenizer, cache=tmp_path), heads.settings([]))
+        found.append(asked.reward(rows, "chosen").tolist())
+    assert found[0] == found[1]
+    assert list(asked.trouble.notes("ab_prompt")) == [
+        "ab_prompt: 4 of 4 likelihoods of options come from the cache of earlier evaluations"
+    ]
+
+
 @pytest.mark.parametrize("cached", [16384, 50, 1])
 def test_options_after_one_prompt_score_as_each_by_itself(
     tiny: HFLM, cached: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(likelihood, "CACHED", cached)
     for prompt in ("Where is my card?", "x " * 40):
-        assert per_token(tiny, prompt, OPTIONS) == pytest.approx(alone(tiny, prompt, OPTIONS), abs=1e-4)
+        assert together(tiny, prompt, OPTIONS) == pytest.approx(alone(tiny, prompt, OPTIONS), abs=1e-4)
     plain = HFLM("plain", subjects.llama(), subjects.tokenizer(None))
     gpt2 = HFLM("gpt2", subjects.gpt2(), subjects.tokenizer(None))
     for lm in (plain, gpt2):
-        assert per_token(lm, "Category:", [" a", " bcd"]) == pytest.approx(
+        assert together(lm, "Category:", [" a", " bcd"]) == pytest.approx(
             alone(lm, "Category:", [" a", " bcd"]), abs=1e-4
         )
 
