@@ -129,7 +129,7 @@ class Consistency(Evaluator):
         from tuneforge.evaluation.behaviour.paraphrase import by_rules, by_teacher
 
         if self.phrasings is Phrasings.field:
-            wordings = [texts_of(row, self.field, self.name) for row in rows]
+            wordings = [_others(texts_of(row, self.field, self.name), asked(row.columns)) for row in rows]
         elif self.phrasings is Phrasings.teacher:
             wordings, lost = by_teacher(rows, self.count, self.teacher, context)
             if lost:
@@ -172,6 +172,11 @@ class Consistency(Evaluator):
             return [[] for _ in families]
         given = iter(judged(self, scorer(self, self.evaluator, asked, context), asked, answers, context))
         return [[float(next(given)) for _ in f] if there else [] for f, there in zip(families, known, strict=True)]
+
+
+def _others(wordings: Sequence[str], question: str) -> list[str]:
+    """Each wording once, and not the question itself: equal questions get equal answers."""
+    return [text for text in dict.fromkeys(wordings) if text != question]
 
 
 def _referring(row: Row, reference: str) -> Row:

@@ -46,7 +46,8 @@ class Judge(Evaluator):
     name: ClassVar[str] = "judge"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("win_rate"), Metric("consistency"), Metric("valid"), Metric("first_position"), Metric("ties"),
-        Metric("alpha"), Metric("kappa"), Metric("human_agreement"), Metric("human_kappa"),
+        Metric("alpha", share=False), Metric("kappa", share=False), Metric("human_agreement"),
+        Metric("human_kappa", share=False),
     )  # fmt: skip
     record: ClassVar[str] = "prompt"
     pairwise: ClassVar[bool] = True
@@ -150,12 +151,17 @@ class Judge(Evaluator):
     def _stats(
         self, result: float, said: Mapping[str, Word], asked: bool, human: float, compared: bool = True
     ) -> Stats:
-        """NaN where a statistic is not about the row."""
+        """NaN where a statistic is not about the row; of `alpha`, `kappa` and `human_kappa` its observed agreement."""
+        from tuneforge.evaluation.judging.agreement import alike
         from tuneforge.evaluation.judging.duels import NAN, average, invalid
 
         replies = 2 * len(said)
         agree = [float(word.ahead == word.behind) for word in said.values() if word.both]
-        people = {"human": human, "human_agreement": float(result == human) if human == human else NAN}
+        same = float(result == human) if human == human else NAN
+        people = {"human": human, "human_agreement": same, "human_kappa": same}
+        together = alike([word.result for word in said.values()])
+        every = all(word.both for word in said.values())
+        judges = {"alpha": together, "kappa": together if every else NAN}
         return {
             "win_rate": result,
             "ties": float(result == 0.5) if compared else NAN,
@@ -163,6 +169,7 @@ class Judge(Evaluator):
             "valid": 1 - sum(map(invalid, said.values())) / replies if asked else NAN,
             "first_position": average(first for word in said.values() for first in word.firsts),
             **{f"{BY}{name}": word.result for name, word in said.items()},
+            **(judges if len(said) > 1 else {}),
             **(people if self.human else {}),
         }
 

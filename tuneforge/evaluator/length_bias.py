@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from tuneforge.settings import Run
 
-NONE = dict.fromkeys(("longer", "shorter", "score", "length", "reference", "truncated"), nan)
-"""Statistics of a row; those that are not of its kind stay no numbers."""
+OF_PAIRS = ("length_bias", "length_gap", "length_controlled")
+OF_ANSWERS = ("length_bias", "length_correlation", "length_ratio")
+NONE = dict.fromkeys((*OF_PAIRS, *OF_ANSWERS, "longer", "shorter", "score", "length", "reference", "truncated"), nan)
+"""Statistics of a row; those that are not of its kind stay no numbers. A metric of all rows together has the row's
+score under its name, which says what rows it is about."""
 
 
 @dataclass(kw_only=True)
@@ -35,13 +38,13 @@ class LengthBias(Evaluator):
 
     name: ClassVar[str] = "length_bias"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("length_bias", False),
-        Metric("length_controlled"),
-        Metric("length_gap", False),
+        Metric("length_bias", False, share=False),
+        Metric("length_controlled", share=False),
+        Metric("length_gap", False, share=False),
         Metric("longer"),
         Metric("shorter"),
-        Metric("length_correlation", False),
-        Metric("length_ratio", False),
+        Metric("length_correlation", False, share=False),
+        Metric("length_ratio", False, share=False),
         Metric("truncated", False),
     )
     record: ClassVar[str] = "completion"
@@ -102,7 +105,8 @@ class LengthBias(Evaluator):
         found = []
         for row, score in zip(rows, right, strict=True):
             more = len(answer_text(row.columns, "chosen")) - len(answer_text(row.columns, "rejected"))
-            found.append({"longer": float(score)} if more > 0 else {"shorter": float(score)} if more else {})
+            side = "longer" if more > 0 else "shorter"
+            found.append(dict.fromkeys((side, *OF_PAIRS), float(score)) if more else {})
         equal = sum(not one for one in found)
         if equal:
             context.note(
@@ -117,7 +121,7 @@ class LengthBias(Evaluator):
         right = judged(self, scorer(self, self.evaluator, rows, context), rows, answers, context)
         return [
             {
-                "score": float(score),
+                **dict.fromkeys(("score", *OF_ANSWERS), float(score)),
                 "length": float(len(answer.text)),
                 "reference": float(len(answer_text(row.columns))),
                 "truncated": float(answer.finish == "length" and not answer.error),

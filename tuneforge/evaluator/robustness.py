@@ -31,8 +31,8 @@ class Robustness(Evaluator):
 
     name: ClassVar[str] = "robustness"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("robustness_drop", False),
-        Metric("worst_drop", False),
+        Metric("robustness_drop", False, share=False),
+        Metric("worst_drop", False, share=False),
         Metric("injection_followed", False),
         Metric("clean"),
         Metric("perturbed"),
@@ -95,6 +95,8 @@ class Robustness(Evaluator):
                 told = [np.nan if a is None else follows(a.text, rows[i]) for i, a in zip(places, answers, strict=True)]
                 columns["injection_followed"][places] = told
         columns["perturbed"] = over_rows([columns[kind] for kind in Perturbation])
+        columns["robustness_drop"] = columns["clean"] - columns["perturbed"]
+        columns["worst_drop"] = columns["clean"] - np.fmin.reduce([columns[kind] for kind in Perturbation])
         return [{str(name): float(values[n]) for name, values in columns.items()} for n in range(len(rows))]
 
     def aggregate(self, stats: Mapping[str, ndarray]) -> Stats:
@@ -105,12 +107,8 @@ class Robustness(Evaluator):
 
         drops = [mean(stats["clean"] - stats[str(kind)]) for kind in Perturbation]
         told = [drop for drop in drops if drop == drop]
-        plain = {m.name: mean(stats[m.name]) for m in self.metrics if m.name in stats}
-        return {
-            "robustness_drop": mean(stats["clean"] - stats["perturbed"]),
-            "worst_drop": max(told) if told else float(np.nan),
-            **plain,
-        }
+        means = {metric.name: mean(stats[metric.name]) for metric in self.metrics}
+        return means | {"worst_drop": max(told) if told else float(np.nan)}
 
     def _perturbed(self, rows: Sequence[Row], context: Context) -> dict[Perturbation, list[Row | None]]:
         """The disturbed rows of each kind; made once per set, the same for every variant, and counted aloud."""
@@ -125,5 +123,5 @@ class Robustness(Evaluator):
             self._made[key] = made
             counts = {str(kind): sum(one is not None for one in found) for kind, found in made.items()}
             listed = ", ".join(f"{kind} {count:,}" for kind, count in counts.items())
-            context.note(f"robustness: of {len(rows):,} rows are disturbed: {listed}", **counts)
+            context.note(f"robustness: of {len(rows):,} rows disturbed by: {listed}", **counts)
         return self._made[key]

@@ -31,7 +31,11 @@ class Rubric(Evaluator):
     """
 
     name: ClassVar[str] = "rubric"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("score", share=False), Metric("valid"), Metric("alpha"))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("score", share=False),
+        Metric("valid"),
+        Metric("alpha", share=False),
+    )
     record: ClassVar[str] = "prompt"
 
     teachers: list[str] = field(default_factory=list)
@@ -124,6 +128,8 @@ class Rubric(Evaluator):
         return [self._stats({name: scores[i] for name, scores in found.items()}) for i in range(len(rows))]
 
     def _stats(self, said: Mapping[str, Sequence[int] | None]) -> Stats:
+        """NaN where a statistic is not about the row; of `alpha` the observed agreement."""
+        from tuneforge.evaluation.judging.agreement import alike
         from tuneforge.evaluation.judging.duels import average
 
         valid = [scores for scores in said.values() if scores is not None]
@@ -132,5 +138,6 @@ class Rubric(Evaluator):
             "score": average(average(scores) for scores in valid),
             **{name: average(scores[i] for scores in valid) for i, name in enumerate(names)},
             "valid": len(valid) / len(said),
+            **({"alpha": alike([average(scores or ()) for scores in said.values()])} if len(said) > 1 else {}),
             **{f"{BY}{judge}": average(scores or ()) for judge, scores in said.items()},
         }

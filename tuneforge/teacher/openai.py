@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -133,6 +134,8 @@ class OpenAI(Teacher):
             except APIStatusError as error:
                 if not self._leave_out(error, body, context):
                     return Answer("", self._why(error, context))
+            except JSONDecodeError:
+                return Answer("", "the server's reply is no JSON")
             except (OpenAIError, ValueError) as error:
                 return Answer("", self._safe(f"{error or type(error).__name__}"))
         return Answer("", f"not asked: {self._stopped}")

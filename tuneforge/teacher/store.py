@@ -50,7 +50,8 @@ def tallied(teacher: Teacher, answers: Iterable[tuple[Request, Answer, bool]], c
     finally:
         if failed.keys() - told:
             kinds = "; ".join(f"{count:,} x {why}" for why, count in failed.most_common(3))
-            context.note(f"teacher.{name}: {failed.total():,} requests got no answer: {kinds}", requests=failed.total())
+            noun = "request" if failed.total() == 1 else "requests"
+            context.note(f"teacher.{name}: {failed.total():,} {noun} got no answer: {kinds}", requests=failed.total())
             told |= failed.keys()
 
 

@@ -70,6 +70,13 @@ def test_phrasings_of_a_field(tmp_path: Path) -> None:
     assert (found[0]["consistency"], found[0]["right_in_all"]) == (1, 1)
     assert all(math.isnan(value) for value in found[1].values())
     assert held.notes[0]["text"] == "consistency: 1 of 2 rows have no other phrasing, and are left out"
+    odd = [
+        row({"other": other}, prompt="Who?", completion="Paris") for other in (None, "", ["Who?", None], ["He?"] * 2)
+    ]
+    lm = Rule(lambda asked: "Paris")
+    told = list(Consistency(phrasings=Phrasings.field, field="other").measure(lm, odd, held))
+    assert lm.asked == ["Who?", "Who?", "Who?", "Who?", "He?"]
+    assert [one["consistency"] == 1 for one in told] == [False, False, False, True]
     with pytest.raises(ConfigError, match=r"evaluator\.consistency\.field=othr: .*Did you mean 'other'"):
         list(Consistency(phrasings=Phrasings.field, field="othr").measure(lm, rows, held))
 

@@ -103,7 +103,9 @@ def test_garbage_is_counted_and_doubted_aloud(make_context: Any) -> None:
     assert math.isnan(found["consistency"])
     assert math.isnan(found["first_position"])
     said = [note["text"] for note in context.notes if "no judgement" in note["text"]]
-    assert said[0].startswith("judge: 6 of 6 replies of teacher.drunk are no judgement in the demanded form; MORE THAN")
+    assert said[0].startswith(
+        "judge: 6 of 6 requests to teacher.drunk got no judgement in the demanded form; MORE THAN"
+    )
 
 
 def test_one_invalid_reply_takes_the_judge_s_say_on_that_row(make_context: Any) -> None:
@@ -161,6 +163,27 @@ def test_agreement_with_people_is_of_rows_that_people_judged(make_context: Any) 
     rows = [Row(columns=ROWS[0].columns, id="0", file="t", line=3, fields={"who": "yes"})]
     with pytest.raises(ConfigError, match=r"evaluator.judge.human=who: t:3 has 'yes', not win, tie or loss"):
         compared(judge, make_context(fair=LONGER), rows=rows)
+
+
+def test_each_number_counts_the_rows_that_it_is_about(make_context: Any) -> None:
+    people = ["win", "tie", "", "loss"]
+    rows = [Row(columns=r.columns, id=r.id, fields={"who": who}) for r, who in zip(ROWS, people, strict=True)]
+    context = make_context(a=LONGER, b=LONGER, c=[{"match": "question 0", "answer": {"verdict": "tie"}}])
+    sets, judges = [HeldOut("t", "test", "target", rows)], ["a", "b", "c"]
+    judge = {"judge": Judge(human="who", teachers=judges), "two": Judge(teachers=["a", "b"])}
+    base: Any = Said("base", THEIRS)
+    tuned: Any = Said("tuned", MINE)
+    before = measure(context.run, {"base": base}, sets, judge, context)
+    before.variants["base"] = {}
+    both = before.merge(measure(context.run, {"tuned": tuned}, sets, judge, context, before))
+    found = {(r["evaluator"], r["model"], r["metric"]): r for r in metric_rows(context.run, both) if not r["versus"]}
+    counts = {key: row["n"] for key, row in found.items()}
+    assert counts["judge", "tuned", "human_kappa"] == counts["judge", "tuned", "human_agreement"] == 3
+    assert counts["judge", "base", "human_kappa"] == counts["judge", "base", "alpha"] == 0
+    assert counts["judge", "tuned", "alpha"] == 3, "equal answers are judged by nobody"
+    assert counts["judge", "tuned", "kappa"] == 1, "judge c is silent on all but one"
+    assert found["two", "tuned", "alpha"]["value"] == 1
+    assert found["two", "tuned", "kappa"]["n"] == 3
 
 
 def test_who_is_compared_with_stands_for_ties_and_the_judge_is_tried(make_context: Any) -> None:

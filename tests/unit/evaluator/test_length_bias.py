@@ -37,7 +37,11 @@ def pair(chosen: str, rejected: str) -> Row:
 def test_a_model_that_prefers_length_is_found_out(tmp_path: Path) -> None:
     rows = [pair("yes it is", "no"), pair("yes", "not at all"), pair("sure thing", "no"), pair("yes", "noo")]
     held, evaluator = context(tmp_path), LengthBias()
-    found = metrics(evaluator, evaluator.measure(Longer("base"), rows, held))
+    stats = list(evaluator.measure(Longer("base"), rows, held))
+    for name in ("length_bias", "length_gap", "length_controlled"):
+        assert [math.isnan(one[name]) for one in stats] == [False, False, False, True], "equal pairs count in none"
+    assert all(math.isnan(one["length_correlation"]) for one in stats)
+    found = metrics(evaluator, stats)
     assert (found["longer"], found["shorter"], found["length_gap"], found["length_bias"]) == (1, 0, 1, 1)
     assert found["length_controlled"] == 0.5, "three of four pairs are right, or equal, by length alone"
     assert math.isnan(found["length_correlation"])

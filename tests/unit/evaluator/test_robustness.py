@@ -148,7 +148,7 @@ def test_losses_are_worked_out_by_hand(tmp_path: Path) -> None:
     assert got["robustness_drop"] == pytest.approx((1 + obeyed / 12) / 5)
     assert got["perturbed"] == pytest.approx(1 - got["robustness_drop"])
     assert held.notes[0]["text"] == (
-        "robustness: of 12 rows are disturbed: typos 12, upper_case 12, lower_case 0, spaces 12, distractor 12,"
+        "robustness: of 12 rows disturbed by: typos 12, upper_case 12, lower_case 0, spaces 12, distractor 12,"
         " options 0, injection 12"
     )
 
@@ -162,6 +162,8 @@ def test_only_what_is_named_and_no_second_note(tmp_path: Path) -> None:
     assert lm.asked == ["Tell me, please", "TELL ME, PLEASE"] * 2
     assert (found["robustness_drop"], found["upper_case"], len(held.notes)) == (1, 0, 1)
     assert math.isnan(found["typos"])
+    [told] = evaluator.measure(lm, [row(prompt="1 + 1 = ?", completion="ok")], held)
+    assert all(math.isnan(told[name]) for name in ("robustness_drop", "worst_drop")), "not about a row without words"
 
 
 def test_a_model_that_is_not_disturbed_loses_nothing(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_question_that_no_rule_knows_is_an_error(tmp_path: Path, make_context:
     found = [answer.error for _, answer in teacher.complete(asked("x", "z"), context)]
     assert found == ["", f"no line of {teacher.path} matches"]
     assert context.spent["script"] | {"requests": 2, "errors": 1} == context.spent["script"]
-    assert ["1 requests got no answer" in note["text"] for note in context.notes] == [True]
+    assert ["1 request got no answer" in note["text"] for note in context.notes] == [True]
 
 
 def test_a_list_answers_in_turn(make_context: Any) -> None:

@@ -118,7 +118,7 @@ def test_it_gives_up_after_its_retries_and_asks_again_in_the_next_run(server: An
     assert [found[f"question {n}"].error for n in range(2)] == ["500 fault 500", ""]
     assert len(server.bodies) == 4
     assert context.spent["gpt"]["errors"] == 1
-    assert "teacher.gpt: 1 requests got no answer: 1 x 500 fault 500" in [n["text"] for n in context.notes]
+    assert "teacher.gpt: 1 request got no answer: 1 x 500 fault 500" in [n["text"] for n in context.notes]
     assert all(a.text for _, a in one.complete(asked(2), context))
     assert len(server.bodies) == 5
 
@@ -126,7 +126,7 @@ def test_it_gives_up_after_its_retries_and_asks_again_in_the_next_run(server: An
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ({"content": "garbage {"}, "Expecting value"),
+        ({"content": "garbage {"}, "the server's reply is no JSON"),
         ({"content": "<html>proxy</html>", "type": "text/html"}, "no chat completion"),
         ({"content": {"object": "other"}}, "no chat completion"),
         ({"content": {"choices": []}}, "no chat completion"),

@@ -27,6 +27,7 @@ def field_of(row: Row, name: str, evaluator: str) -> Any:
 
 
 def texts_of(row: Row, name: str, evaluator: str) -> list[str]:
-    """The values of a field as texts: those of a list, or one."""
+    """The values of a field as texts, those of a list or one; not what is empty."""
     value = field_of(row, name, evaluator)
-    return [str(one) for one in value] if isinstance(value, Sequence) and not isinstance(value, str) else [str(value)]
+    values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    return [str(one) for one in values if one is not None and str(one).strip()]

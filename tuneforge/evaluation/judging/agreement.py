@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+
+
+def alike(said: Sequence[float]) -> float:
+    """Share of the pairs of judges that say the same of one item; NaN where fewer than two said anything."""
+    valid = [one for one in said if not math.isnan(one)]
+    pairs = list(combinations(valid, 2))
+    return sum(a == b for a, b in pairs) / len(pairs) if pairs else math.nan
 
 
 def cohen(first: Floats, second: Floats) -> float:

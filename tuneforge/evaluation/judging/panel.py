@@ -50,12 +50,12 @@ def reach(judges: Mapping[str, Teacher], request: Request, context: Context) -> 
 
 
 def doubt(evaluator: str, judge: str, invalid: int, asked: int, context: Context) -> None:
-    """Say how many replies were no judgement; loudly above a fifth."""
+    """Say how many requests got no judgement, or no reply at all; loudly above a fifth."""
     if not invalid:
         return
-    text = f"{evaluator}: {invalid:,} of {asked:,} replies of teacher.{judge} are no judgement in the demanded form"
+    text = f"{evaluator}: {invalid:,} of {asked:,} requests to teacher.{judge} got no judgement in the demanded form"
     if invalid > LOUD * asked:
-        text += f"; MORE THAN {LOUD:.0%}: do not trust this judge, or raise judge_tokens"
+        text += f"; MORE THAN {LOUD:.0%}: do not trust these numbers; where replies were cut off, raise judge_tokens"
     context.note(text, invalid=invalid, asked=asked)
 
 

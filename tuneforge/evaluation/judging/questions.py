@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -75,9 +76,14 @@ def _request(
     return Request(messages, schema, asking.max_tokens, 0.0, asking.seed, row)
 
 
+CONTROL = re.compile(r"<|\[(?=/?[A-Za-z]?[A-Z_]{2,}\])")
+"""How control tokens begin: `<|im_end|>`, `</s>`; `[INST]`, `[/INST]`, `[TOOL_CALLS]`, `[gMASK]`."""
+
+
 def quoted(content: Mapping[str, Any]) -> str:
-    """JSON in which no text can hold a line of its own, or, without its `<`, a control token of a chat template."""
-    return json.dumps(content, ensure_ascii=False, indent=1).replace("<", "\\u003c")
+    """JSON in which no text can hold a line of its own, or a control token of a chat template: its start is escaped."""
+    written = json.dumps(content, ensure_ascii=False, indent=1)
+    return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def asked(row: Row) -> list[Mapping[str, Any]]:
