@@ -58,6 +58,7 @@ class _Line:
         self._asked: asyncio.Queue[Request | None] = asyncio.Queue()
         self._fresh: asyncio.Queue[Pair | None] = asyncio.Queue()
         self._kept: queue.SimpleQueue[list[Pair] | BaseException] = queue.SimpleQueue()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._started = threading.Event()
         # A daemon, so that a second Ctrl-C need not wait for the server.
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -82,7 +83,8 @@ class _Line:
 
     def _call(self, function: Callable[..., None], *arguments: Request) -> None:
         with contextlib.suppress(RuntimeError):  # the loop ended by an error, which `answered` raises
-            self._loop.call_soon_threadsafe(function, *arguments)
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(function, *arguments)
 
     def _close(self) -> None:
         while not self._asked.empty():
@@ -91,15 +93,17 @@ class _Line:
             self._asked.put_nowait(None)
 
     def _run(self) -> None:
-        with asyncio.Runner() as runner:
-            self._loop = runner.get_loop()
-            self._started.set()
-            try:
+        try:
+            with asyncio.Runner() as runner:
+                self._loop = runner.get_loop()
+                self._started.set()
                 runner.run(self._serve())
-            except BaseExceptionGroup as group:
-                self._kept.put(group.exceptions[0])
-            except BaseException as error:
-                self._kept.put(error)
+        except BaseExceptionGroup as group:
+            self._kept.put(group.exceptions[0])
+        except BaseException as error:
+            self._kept.put(error)
+        finally:
+            self._started.set()
 
     async def _serve(self) -> None:
         async with self.session() as answer, asyncio.TaskGroup() as tasks:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -293,6 +295,26 @@ def test_an_error_while_keeping_answers_is_raised(server: Any, make_context: Any
     (context.cache / "teachers.sqlite").mkdir(parents=True)
     with pytest.raises(Exception, match="unable to open"):
         list(one.complete(asked(3), context))
+
+
+NO_FILE_LEFT = """
+import os, resource
+from contextlib import nullcontext
+from tuneforge.rows import Request
+from tuneforge.teacher.concurrent import concurrently
+free = os.open(os.devnull, os.O_RDONLY)
+os.close(free)
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+try:
+    next(concurrently(iter([Request([])]), nullcontext, print, 1, None))
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_a_line_that_cannot_be_opened_is_an_error_not_a_wait() -> None:
+    done = subprocess.run([sys.executable, "-c", NO_FILE_LEFT], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "Too many open files\n"
 
 
 # ---------------------------------------------------------------- settings
