@@ -79,10 +79,13 @@ def compose_config(
 
     `file` is a user's YAML, used as an experiment. Raises ConfigError with one readable message.
     """
+    from tuneforge.evaluation import earlier
+
     composed = _composed(overrides, file, config_dirs, catalogue or plugins.load(), trains=True)
     run = composed.run
     if not run.data and not run.synthetic:
         raise ConfigError("data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk")
+    earlier.check(run)
     return composed
 
 
@@ -150,9 +153,21 @@ def parse(overrides: Iterable[str]) -> list[Override]:
         try:
             parsed += OverridesParser.create().parse_overrides([override])
         except Exception as error:
-            reason = next((line for line in str(error).splitlines() if line), "")
+            reason = _requoted(override) or next((line for line in str(error).splitlines() if line), "")
             raise ConfigError(f"{override}: cannot be read; quote values with special characters. {reason}") from error
     return parsed
+
+
+def _requoted(override: str) -> str:
+    """The value, or the items of the list, quoted for Hydra and for a shell; empty where quoting would not mend it."""
+    key, _, value = override.partition("=")
+    items = value[1:-1] if value.startswith("[") and value.endswith("]") else ""
+    if not value or set(items or value) & set("\"'[]{}()"):
+        return ""
+    if items:
+        quoted = ",".join(f'"{item.strip()}"' for item in items.split(","))
+        return f"Write '{key}=[{quoted}]'"
+    return f"Write '{key}=\"{value}\"'"
 
 
 @cache

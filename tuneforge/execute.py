@@ -50,21 +50,25 @@ class Ready:
     train: EncodedSet
     validation: EncodedSet | None
     proof: Proof
+    evaluators: dict[str, Evaluator]
+    sets: list[HeldOut]
+    """The test sets that they measure."""
 
 
 @dataclass(frozen=True)
 class Base:
     """What was measured before training: the model as found with its best prompt, or a rule."""
 
-    evaluators: dict[str, Evaluator]
-    sets: list[HeldOut]
     choice: Choice
     measured: Measured
 
 
 def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: bool = False) -> Record:
     """One run in the directory that holds its saved config; a report is written however it ends."""
+    from tuneforge.evaluation import earlier
+
     refuse_absent(run.components())
+    earlier.check(run)
     with record.locked(folder), _terminable():
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
@@ -87,6 +91,8 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
 def prove(run: Run, context: RunContext, book: Record, only_check: bool = False) -> Ready:
     """Everything before the first step; DataRefused where the data does not deserve one."""
     from tuneforge.audit import outcome
+    from tuneforge.evaluation import gate_rules
+    from tuneforge.evaluation.measure import default_evaluators
     from tuneforge.preparation import encoded, mixture, prepare
     from tuneforge.training import proof as proofs
     from tuneforge.training.optimise import planned_steps
@@ -114,6 +120,11 @@ def prove(run: Run, context: RunContext, book: Record, only_check: bool = False)
         encoded.held_out(run, prepared.held_out, odd, context)
         prepared = replace(prepared, held_out=sets)
         context.train, context.held_out = prepared.train, sets
+        tests = [held for held in sets if held.split == "test"]
+        chosen, notes = default_evaluators(run, tests, evaluators())
+        for note in notes:
+            context.note(note)
+        gate_rules.check(run, chosen, tests)
         validation, odd = watched(run, prepared.held_out, loaded.tokenizer, context)
         encoded.held_out(run, prepared.held_out, odd, context, "have no validation loss")
         proof = proofs.prove(run, loaded, train, context)
@@ -123,7 +134,7 @@ def prove(run: Run, context: RunContext, book: Record, only_check: bool = False)
         mixed = mixture.encoded(prepared.mixture, train.by_source, epochs)
         prepare.write_mixture(mixed, context.folder)
         announce.mixture(mixed, proof.unit)
-    return Ready(prepared, found, loaded, train, validation, proof)
+    return Ready(prepared, found, loaded, train, validation, proof, chosen, tests)
 
 
 def adapted(run: Run, found: Loaded, prepared: Prepared, context: RunContext) -> Loaded:
@@ -170,21 +181,17 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     """What the tuned model is compared with on the test sets; a prompt is chosen on validation."""
     from tuneforge.evaluation import earlier
     from tuneforge.evaluation.contenders import contenders, placed
-    from tuneforge.evaluation.measure import default_evaluators, measure
-    from tuneforge.evaluation.verdict import check_gate
+    from tuneforge.evaluation.measure import measure
+    from tuneforge.evaluation.verdict import check_opponent
 
-    sets = [held for held in ready.prepared.held_out if held.split == "test"]
-    chosen, notes = default_evaluators(run, sets, evaluators())
-    for note in notes:
-        context.note(note)
     prepared = ready.prepared
-    variants, choice = contenders(run, ready.found, chosen, prepared.held_out, prepared.train, context)
-    measured = measure(run, variants, sets, chosen, context)
+    variants, choice = contenders(run, ready.found, ready.evaluators, prepared.held_out, prepared.train, context)
+    measured = measure(run, variants, ready.sets, ready.evaluators, context)
     placed(ready.found, "cpu")  # training shares it out itself
-    check_gate(run, measured, sets)
+    check_opponent(run, measured)
     if run.gate.against not in (None, "base", "prompted"):
         measured = earlier.joined(measured, str(run.gate.against))
-    return Base(chosen, sets, choice, measured)
+    return Base(choice, measured)
 
 
 def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:
@@ -221,7 +228,7 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     from tuneforge.report.table import result_table
 
     tuned = under_test("tuned", Loaded(fitted.model, ready.loaded.tokenizer), context)
-    measured = base.measured.merge(measure(run, {"tuned": tuned}, base.sets, base.evaluators, context, base.measured))
+    measured = base.measured.merge(measure(run, {"tuned": tuned}, ready.sets, ready.evaluators, context, base.measured))
     metrics = rows(run, measured)
     found = [asdict(one) for one in of_deciding(deciding(run, metrics), measured, context)]
     verdict = decide(run, metrics, base.choice.name, found)

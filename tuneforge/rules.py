@@ -179,16 +179,17 @@ def _document_problems(path: str) -> Iterator[str]:
 
 
 def _gate_problems(run: Run) -> Iterator[str]:
-    from tuneforge.evaluation import earlier, gate_rules
+    from tuneforge.evaluation import gate_rules
 
-    try:
-        for key in ("require", "allow"):
-            for text in getattr(run.gate, key):
+    for role, budget in vars(run.gate.budget).items():
+        if not budget >= 0:
+            yield f"gate.budget.{role}={budget}: must be 0 or more; a gain on {role} sets is asked with gate.require"
+    for key in ("require", "allow"):
+        for text in getattr(run.gate, key):
+            try:
                 gate_rules.parsed(text, f"gate.{key}")
-        if run.gate.against not in (None, "base", "prompted"):
-            earlier.check(str(run.gate.against))
-    except ConfigError as error:
-        yield str(error)
+            except ConfigError as error:
+                yield str(error)
 
 
 def mixture_problems(run: Run) -> Iterator[str]:

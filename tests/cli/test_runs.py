@@ -205,6 +205,21 @@ def test_check_proves_and_trains_nothing(workplace: Path, capsys: pytest.Capture
     assert not (workplace / "run" / "metrics.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ('gate.require=["exact_mach>=0.05"]', "gate.require: 'exact_mach>=0.05': no metric 'exact_mach'"),
+        ('gate.allow=["exact_match@general_tst>=-0.1"]', "no test set 'general_tst' (general_test, helpdesk_test)."),
+        ("gate.metric=exact_match.f1", "gate.metric=exact_match.f1: no such metric (exact_match.exact_match, "),
+    ],
+)
+def test_check_refuses_a_gate_that_asks_what_is_not_measured(
+    override: str, message: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["check", *SHORT, "output_dir=run", override]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_check_of_a_finished_run_leaves_it_alone(finished: Path, workplace: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*")}
     assert cli.main(["check", str(finished)]) == 0

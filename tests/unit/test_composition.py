@@ -152,6 +152,8 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
         (["seed=null"], ["seed=null: is needed"]),
         (["seed"], ["no override"]),
         (["name='a"], ["cannot be read"]),
+        (["gate.require=[rouge>=0,bleu>=1]"], ["cannot be read", """Write 'gate.require=["rouge>=0","bleu>=1"]'"""]),
+        (["name=a>b"], ["cannot be read", """Write 'name="a>b"'"""]),
         (["'~data.replai'"], ["data.replai"]),
     ],
 )

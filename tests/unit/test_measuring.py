@@ -30,6 +30,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_the_run_that_had_to_be_beaten_may_be_gone() -> None:
+    config = Path("run/config.yaml")
+    text = config.read_text()
+    assert "against: null" in text
+    config.write_text(text.replace("against: null", "against: gone"))
+    assert of_run().run.gate.against == "gone"
+    with pytest.raises(ConfigError, match=r"gate\.against=gone: there is no such run directory"):
+        compose_config([*OWN, "gate.against=gone"])
+
+
 def of_run(*overrides: str) -> Composed:
     composed = measuring(["run"], overrides, ())
     assert composed.run.output_dir != "run"

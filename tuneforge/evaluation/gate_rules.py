@@ -14,12 +14,17 @@ from tuneforge.evaluation.figures import with_interval
 if TYPE_CHECKING:
     from tuneforge.components import Evaluator
     from tuneforge.rows import HeldOut
+    from tuneforge.settings import Run
 
 GRAMMAR = "METRIC, EVALUATOR.METRIC, with @SET and /BY:SLICE where wanted, then >= and a number"
 RULE = re.compile(
-    r"\s*(?P<metric>[\w.]+)(?:@(?P<set>[\w*-]+)(?:/(?P<slice>[^>]+?))?)?\s*>=\s*(?P<value>[+-]?(?:\d+\.?\d*|\.\d+))\s*"
+    r"\s*(?P<metric>[\w.]+)(?:@(?P<set>[\w.*-]+)(?:/(?P<slice>[^>]+?))?)?\s*>=\s*(?P<value>[+-]?(?:\d+\.?\d*|\.\d+))\s*"
 )
 MetricRow = Mapping[str, Any]
+MOST_PLACES = 3
+"""Places of one rule that a sentence names; how many more there are is said."""
+OFFERED = ("label", "length", "task", "topic")
+"""What every row may be told apart by."""
 
 
 class Rule(NamedTuple):
@@ -48,15 +53,19 @@ class Ruled:
     low: float | None = None
     high: float | None = None
     n: int = 0
+    why: str = ""
+    """Of a rule that nothing was measured for: which slices there are."""
 
     @property
     def fails(self) -> bool:
         """Whether the gate fails by it."""
         return self.state == "broken" or (self.key == "require" and self.state != "met")
 
-    def __str__(self) -> str:
-        shown = f": {with_interval(self.value, self.low, self.high, sign=True)} on {self.where}" if self.where else ""
-        return f"gate.{self.key} {self.rule} {self.state}{shown}"
+    @property
+    def found(self) -> str:
+        """`+.28 [+.23,+.34] on helpdesk_test`, or why there is nothing."""
+        shown = with_interval(self.value, self.low, self.high, sign=True)
+        return f"{shown} on {self.where}" if self.where else self.why
 
 
 def parsed(text: str, key: str = "gate.require") -> Rule:
@@ -70,20 +79,39 @@ def parsed(text: str, key: str = "gate.require") -> Rule:
     return Rule(text.strip(), found["metric"], found["set"] or "", part, float(found["value"]))
 
 
-def check(rules: Mapping[str, Sequence[str]], evaluators: Mapping[str, Evaluator], sets: Sequence[HeldOut]) -> None:
-    """ConfigError, before anything is trained, for a rule about a metric or a set that is not measured."""
+def rules_of(run: Run) -> dict[str, list[str]]:
+    """gate.require and gate.allow."""
+    return {"require": run.gate.require, "allow": run.gate.allow}
+
+
+def check(run: Run, evaluators: Mapping[str, Evaluator], sets: Sequence[HeldOut]) -> None:
+    """ConfigError, before anything is trained, for a metric, a set or slices that are not measured.
+
+    Sets that an evaluator brings, called `<its key>.<name>`, are known once they are measured.
+    """
     metrics = [f"{key}.{metric.name}" for key, e in evaluators.items() for metric in e.metrics]
     known = {*metrics, *(name.split(".")[-1] for name in metrics)}
     names = {held.name for held in sets}
-    for key, texts in rules.items():
+    told = run.slices.by or [*OFFERED, *sorted({name for held in sets for row in held.rows for name in row.fields})]
+    if evaluators and run.gate.metric and run.gate.metric not in known:
+        near = nearest(run.gate.metric, known)
+        raise ConfigError(f"gate.metric={run.gate.metric}: no such metric ({', '.join(metrics)}).{near}")
+    for key, texts in rules_of(run).items():
         for text in texts:
             rule = parsed(text, f"gate.{key}")
             if rule.metric not in known:
                 near = nearest(rule.metric, known)
                 raise ConfigError(f"gate.{key}: '{text}': no metric '{rule.metric}' ({', '.join(metrics)}).{near}")
-            if rule.set not in ("", "*") and rule.set not in names:
+            brought = rule.set.partition(".")[0] in evaluators and "." in rule.set
+            if rule.set not in ("", "*") and rule.set not in names and not brought:
                 near = nearest(rule.set, names)
                 raise ConfigError(f"gate.{key}: '{text}': no test set '{rule.set}' ({', '.join(sorted(names))}).{near}")
+            part = rule.slice.partition(":")[0]
+            if part and not any(fnmatchcase(name, part) for name in told):
+                raise ConfigError(
+                    f"gate.{key}: '{text}': test rows are not told apart by '{part}' ({', '.join(told)}; kept columns"
+                    f" stand in test.NAME.keep, and slices.by may name fewer).{nearest(part, told)}"
+                )
 
 
 def judge(
@@ -99,8 +127,20 @@ def judge(
         for text in texts:
             rule = parsed(text, f"gate.{key}")
             here = list(_places(rule, slices if rule.slice else rows, versus))
-            found += [_ruled(rule, key, row) for row in here] or [Ruled(rule.text, key, "", "not measured")]
+            why = _slices_there(slices, rule) if rule.slice and not here else ""
+            found += [_ruled(rule, key, row) for row in here] or [Ruled(rule.text, key, "", "not measured", why=why)]
     return found
+
+
+def _slices_there(slices: Sequence[MetricRow], rule: Rule) -> str:
+    """Which slices the rule could have named instead of those that there are not."""
+    there = [row for row in slices if _speaks(rule._replace(slice=""), row)]
+    by = rule.slice.partition(":")[0]
+    names = list(dict.fromkeys(row["name"] for row in there if row["by"] == by))
+    if names:
+        return f"the slices by {by} are {_few(names)}"
+    ways = ", ".join(dict.fromkeys(row["by"] for row in there))
+    return f"the rows make no two slices by {by}, only by {ways}" if ways else "the rows make no slices"
 
 
 def _places(rule: Rule, rows: Sequence[MetricRow], versus: str) -> Iterator[MetricRow]:
@@ -149,7 +189,28 @@ def sliced(rules: Mapping[str, Sequence[str]], rows: Sequence[MetricRow], versus
 
 
 def words(found: Sequence[Ruled]) -> list[str]:
-    """Those by which the gate fails, and those that nothing was measured for; how many others are not settled."""
+    """Broken losses and those that nothing was measured for; how many gains are not met, and losses not settled.
+
+    Gains that are not met are named where the gate fails by them.
+    """
+    named = [one for one in found if one.state == "broken" or (one.key == "allow" and one.state == "not measured")]
+    unmet = sum(one.key == "require" and one.fails for one in found)
     open_ = sum(one.state == "not settled" for one in found)
-    said = [str(one) for one in found if one.fails or one.state == "not measured"]
-    return [*said, *([f"{open_} allowed loss{'es' * (open_ > 1)} not settled"] if open_ else [])]
+    said = [f"{unmet} required gain{'s' * (unmet > 1)} not met"] if unmet else []
+    said += [f"{open_} allowed loss{'es' * (open_ > 1)} not settled"] if open_ else []
+    return [*sentences(named), *said]
+
+
+def sentences(found: Sequence[Ruled]) -> list[str]:
+    """`gate.require exact_match>=0.5 not met: +.28 [+.23,+.34] on helpdesk_test`: one for a rule and state."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for one in found:
+        alike.setdefault((one.key, one.rule, one.state), []).append(one.found)
+    return [
+        f"gate.{key} {rule} {state}{': ' * any(places)}{_few(places)}" for (key, rule, state), places in alike.items()
+    ]
+
+
+def _few(words: Sequence[str]) -> str:
+    more = len(words) - MOST_PLACES
+    return ", ".join(words[:MOST_PLACES]) + (f" and {more} more" if more > 0 else "")

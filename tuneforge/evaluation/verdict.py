@@ -18,7 +18,6 @@ from tuneforge.files import write_json
 
 if TYPE_CHECKING:
     from tuneforge.evaluation.measure import Measured
-    from tuneforge.rows import HeldOut
     from tuneforge.settings import Run
 
 __all__ = ["Decision", "Verdict", "decide", "rows", "write_metrics"]
@@ -71,16 +70,19 @@ class Verdict:
 
     def objections(self, level: str) -> list[str]:
         """Why a gate of that level does not let it through, in a line each."""
-        rules = [str(rule) for rule in self.rules if rule.fails]
+        failing = [rule for rule in self.rules if rule.fails]
         if level == "custom":
-            return [*rules, *(w for b, w in zip(self.budgets, _each(self.budgets), strict=True) if b.state == "broken")]
+            budgets = (w for b, w in zip(self.budgets, _each(self.budgets), strict=True) if b.state == "broken")
+            return [*gate_rules.sentences(failing), *budgets]
         passed = self.decision is Decision.better if level == "strict" else self.decision is not Decision.worse
-        return rules if passed else [f"the verdict is {self.decision}: {self.reason}", *rules]
+        if passed:
+            return gate_rules.sentences(failing)
+        unnamed = [rule for rule in failing if rule.state != "broken"]  # the reason names those that are
+        return [f"the verdict is {self.decision}: {self.reason}", *gate_rules.sentences(unnamed)]
 
 
-def check_gate(run: Run, measured: Measured, sets: Sequence[HeldOut]) -> None:
-    """ConfigError, before anything is trained, for a gate that asks what is not measured."""
-    gate_rules.check(_rules(run), measured.evaluators, sets)
+def check_opponent(run: Run, measured: Measured) -> None:
+    """ConfigError where the gain is to be counted from a variant that there is not."""
     if run.gate.against in ("base", "prompted") and "base" not in measured.variants:
         there = ", ".join(measured.variants)
         raise ConfigError(f"gate.against={run.gate.against}: a new head has no base; there is {there}")
@@ -90,12 +92,8 @@ def deciding(run: Run, rows: Sequence[MetricRow]) -> list[MetricRow]:
     """The differences that decide: the primary one, that of each budget, and those whose slices the gate names."""
     tested = [row for row in rows if row["split"] == "test"]
     primary, _ = _primary(run, tested)
-    named = gate_rules.sliced(_rules(run), tested, primary["versus"] if primary else "base")
+    named = gate_rules.sliced(gate_rules.rules_of(run), tested, primary["versus"] if primary else "base")
     return [*([primary] if primary else []), *_budgeted(run, tested), *named]
-
-
-def _rules(run: Run) -> dict[str, list[str]]:
-    return {"require": run.gate.require, "allow": run.gate.allow}
 
 
 def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequence[MetricRow] = ()) -> Verdict:
@@ -108,12 +106,12 @@ def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequen
     tested = [row for row in rows if row["split"] == "test"]
     budgets = _budgets(run, tested)
     primary, missing = _primary(run, tested)
-    ruled = gate_rules.judge(_rules(run), tested, slices, primary["versus"] if primary else "base")
+    ruled = gate_rules.judge(gate_rules.rules_of(run), tested, slices, primary["versus"] if primary else "base")
     broken = "broken" in [*(b.state for b in budgets), *(r.state for r in ruled)]
     if primary is None:
         decision = Decision.worse if broken else Decision.not_proven
         reason = "; ".join([missing, *_budget_words(budgets), *gate_rules.words(ruled)])
-        return Verdict(decision, reason, None, budgets, _hints(budgets), ruled)
+        return Verdict(decision, reason, None, budgets, _hints(budgets, tested), ruled)
     gain, low, high = _gain(primary)
     collapsed = gain is None and _base_is_finite(tested, primary)
     if broken or collapsed or (high is not None and high < 0):
@@ -123,7 +121,8 @@ def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequen
     else:
         decision = Decision.not_proven
     reason = "; ".join([_words(run, primary, prompt, collapsed), *_budget_words(budgets), *gate_rules.words(ruled)])
-    return Verdict(decision, reason, dict(primary), budgets, [*_primary_hint(run, primary), *_hints(budgets)], ruled)
+    hints = [*_primary_hint(run, primary), *_hints(budgets, tested)]
+    return Verdict(decision, reason, dict(primary), budgets, hints, ruled)
 
 
 def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str]:
@@ -250,13 +249,28 @@ def _each(budgets: Sequence[Judged]) -> list[str]:
     ]
 
 
-def _hints(budgets: Sequence[Judged]) -> list[str]:
-    """How many rows would settle each budget that is not settled, were the difference to stay."""
+def _hints(budgets: Sequence[Judged], rows: Sequence[MetricRow]) -> list[str]:
+    """Budgets that cannot be broken; how many rows would settle each open one, were the difference to stay."""
+    plain = {(r["set"], r["evaluator"], r["metric"]): r for r in rows if r["model"] == "base" and not r["versus"]}
+    least = [(b, plain.get((b.set, b.evaluator, b.metric))) for b in budgets]
     return [
-        f"{rows_rounded(b.rows_needed)} {b.role} rows would settle {figure(b.value, sign=True)} on {b.set}"
+        f"the {b.role} budget says nothing of {b.set}: the base's {b.metric} there is"
+        f" {figure(base['value'], digits_for(base['low'], base['high']))}, so that no more than"
+        f" {figure(b.budget)} can be lost"
+        for b, base in least
+        if base is not None and _nothing_to_lose(base, b.budget)
+    ] + [
+        f"{rows_rounded(b.rows_needed)} {b.role} rows would settle {_small(b.value)} on {b.set}"
         for b in budgets
         if b.rows_needed
     ]
+
+
+def _nothing_to_lose(base: MetricRow, budget: float) -> bool:
+    """Whether the base has no more than the budget, of a metric that does not fall below 0."""
+    if not base["higher_is_better"] or base["value"] is None or base["low"] is None:
+        return False
+    return bool(base["low"] >= 0 and base["value"] <= budget)
 
 
 def _primary_hint(run: Run, row: MetricRow) -> list[str]:
@@ -283,8 +297,13 @@ def _unsettled(run: Run, row: MetricRow) -> list[str]:
     bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0
     needed = rows_needed(gain, low, high, bound, row["n"]) if gain else None
     if needed:
-        words.append(f"{rows_rounded(needed)} target rows would settle {figure(row['value'], sign=True)}")
+        words.append(f"{rows_rounded(needed)} target rows would settle {_small(row['value'])}")
     return words
+
+
+def _small(value: float | None) -> str:
+    """A difference with as many decimals as it takes to tell it from 0."""
+    return figure(value, digits_for(0, abs(value or 0)), sign=True)
 
 
 def write_metrics(

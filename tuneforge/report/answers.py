@@ -73,9 +73,7 @@ class Role:
     @cached_property
     def unit(self) -> str:
         """The metric that scores are of."""
-        numbers = self.rows[0][0]["scores"]["tuned"]
-        found = (m for m in (self.evaluator, *sorted(self.known)) if f"{self.evaluator}.{m}" in numbers)
-        return next(found, "bits/byte")
+        return unit_of(self.rows[0][0]["scores"]["tuned"], self.evaluator, self.known)
 
     def gain(self, scores: Score) -> float:
         """How much better the tuned model did than what it has to beat."""
@@ -177,6 +175,12 @@ def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -
     scores = sample.get("scores") or {}
     found = {v: score for v, numbers in scores.items() if (score := score_of(numbers, evaluator, metrics)) is not None}
     return found if "tuned" in found and len(found) > 1 else None
+
+
+def unit_of(numbers: Mapping[str, float | None], evaluator: str, metrics: Iterable[str]) -> str:
+    """The metric that `score_of` finds."""
+    found = (name for name in (evaluator, *sorted(metrics)) if f"{evaluator}.{name}" in numbers)
+    return next(found, "bits/byte")
 
 
 def score_of(numbers: Mapping[str, float | None], evaluator: str, metrics: Iterable[str]) -> float | None:

@@ -27,6 +27,13 @@ KINDS = {"more of the same": "better", "enough": "better"}
 """How the word of a program looks; others look unsettled."""
 
 
+RULE_KINDS = {
+    "broken": "wrong", "not met": "wrong", "not measured": "wrong",
+    "not settled": "look", "met": "right", "kept": "right",
+}  # fmt: skip
+"""How the states of the gate's rules look, in the order in which they stand."""
+
+
 def write_report(folder: Path) -> Path:
     """Write report.html from run.json, metrics.json, data/, samples.jsonl, logs/ and config.yaml, as far as they exist.
 
@@ -44,6 +51,7 @@ def render(run: files.RunFiles) -> str:
         record=run.record,
         headline=headline(run),
         cost=cost(run),
+        gate=run.record.get("gate"),
         rules=rules(run),
         program=run.program,
         learning=learning.plot(run.program),
@@ -99,10 +107,8 @@ def headline(run: files.RunFiles) -> dict[str, str]:
 
 
 def cost(run: files.RunFiles) -> list[tuple[str, str]]:
-    """Gate, time, memory, tokens: pairs of label and figure."""
+    """Time, memory, tokens: pairs of label and figure."""
     record, found = run.record, []
-    if gate := record.get("gate"):
-        found.append((f"gate {gate.get('level')}", "passed" if gate.get("passed") else "failed"))
     taken = record.get("seconds") or {}
     total = taken.get("all") or sum(v for v in taken.values() if isinstance(v, int | float))
     if total:
@@ -130,17 +136,18 @@ def cost(run: files.RunFiles) -> list[tuple[str, str]]:
     return found
 
 
-def rules(run: files.RunFiles) -> list[dict[str, str]]:
-    """What became of each rule of the gate, in words, with the state whose colours it wears."""
-    kinds = {"met": "right", "kept": "right", "not settled": "look"}
-    return [
-        {
-            **{key: str(one.get(key) or "") for key in ("rule", "key", "where", "state")},
-            "kind": kinds.get(str(one.get("state")), "wrong"),
-            "value": with_interval(one.get("value"), one.get("low"), one.get("high"), sign=True),
+def rules(run: files.RunFiles) -> list[tuple[str, list[dict[str, str]]]]:
+    """What became of each rule of the gate, in words and with the colours that it wears, by state: the worst first."""
+    found: dict[str, list[dict[str, str]]] = {state: [] for state in RULE_KINDS}
+    for one in (run.metrics.get("verdict") or {}).get("rules") or []:
+        state, where = str(one.get("state")), str(one.get("where") or "")
+        value = with_interval(one.get("value"), one.get("low"), one.get("high"), sign=True)
+        said = {
+            "found": f"{value} on {where}" if where else str(one.get("why") or ""),
+            "kind": RULE_KINDS.get(state, ""),
         }
-        for one in (run.metrics.get("verdict") or {}).get("rules") or []
-    ]
+        found.setdefault(state, []).append({key: str(one.get(key) or "") for key in ("rule", "key")} | said)
+    return [(state, lines) for state, lines in found.items() if lines]
 
 
 def commands(run: files.RunFiles) -> list[tuple[str, str]]:

@@ -12,9 +12,11 @@ import yaml
 
 from tests.unit.comparison.measured import right, rows, run
 from tuneforge.comparison.comparing import as_json, compare, write
-from tuneforge.comparison.contestants import contestants
+from tuneforge.comparison.contestants import Contestant, contestants
+from tuneforge.comparison.disagreements import disagreements
 from tuneforge.comparison.places import places
 from tuneforge.errors import ConfigError, TuneForgeError
+from tuneforge.evaluation.measure import Place
 from tuneforge.evaluation.statistics import newcombe
 from tuneforge.evaluation.tidy import POOLED
 
@@ -172,6 +174,18 @@ def test_where_they_disagree(tmp_path: Path) -> None:
     assert apart.against("b", "a") == (15, 0)
     assert apart.against("c", "a") == (15, 5)
     assert apart.rows[0].answers["a"] == "answer 0"
+
+
+def test_rows_of_text_are_better_where_they_have_fewer_bits(tmp_path: Path) -> None:
+    metric = {"model": "tuned", "versus": "", "evaluator": "perplexity", "metric": "bits_per_byte"}
+
+    def contestant(name: str, nats: float) -> Contestant:
+        scores = {"tuned": {"perplexity.nats": nats, "perplexity.bytes": 10.0}}
+        sample = {"split": "test", "set": "text", "id": "1", "scores": scores}
+        return Contestant(name, tmp_path, metrics={"rows": [metric | {"higher_is_better": False}]}, samples=[sample])
+
+    apart = disagreements([contestant("a", 50.0), contestant("b", 40.0)], Place("perplexity", "test", "text"))
+    assert apart.against("b", "a") == (1, 0)
 
 
 def test_rows_of_the_set_that_another_evaluator_scored_are_no_rows_of_this_one(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tuneforge.evaluation import earlier, gate_rules
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import Cell, Measured, Place, measure
 from tuneforge.evaluation.samples import write_samples
-from tuneforge.evaluation.verdict import check_gate, decide, deciding, rows, write_metrics
+from tuneforge.evaluation.verdict import check_opponent, decide, deciding, rows, write_metrics
 
 LOSS = line(-0.04, -0.06, -0.02, "general", set="news")
 
@@ -77,17 +77,35 @@ def test_a_broken_allowed_loss_is_worse_and_the_reason_is_one_line() -> None:
     run = subjects.run(allow=["exact_match@news>=-0.01"], require=["exact_match>=0.4"])
     found = decide(run, [GAIN, LOSS])
     assert found.decision == "worse"
-    (first, second, third) = found.objections("default")
+    broken = "gate.allow exact_match@news>=-0.01 broken: -.04 [-.06,-.02] on news"
+    unmet = "gate.require exact_match>=0.4 not met: +.41 [+.36,+.46] on target"
+    first, second = found.objections("default")
     assert first.startswith("the verdict is worse: exact_match +.41")
-    assert second == "gate.require exact_match>=0.4 not met: +.41 [+.36,+.46] on target"
-    assert third == "gate.allow exact_match@news>=-0.01 broken: -.04 [-.06,-.02] on news"
-    assert "\n" not in "; ".join(found.objections("custom"))
+    assert first.endswith(f"; {broken}; 1 required gain not met")
+    assert second == unmet
+    assert found.objections("custom") == [unmet, broken]
+
+
+def test_a_rule_about_many_slices_names_a_few() -> None:
+    slices = [piece(0.1, 0.0, 0.2, f"part {i}") for i in range(6)]
+    found = decide(subjects.run(require=["exact_match@job/length:*>=0.1"]), [GAIN], "", slices)
+    (line_,) = found.objections("default")
+    assert line_.startswith(
+        "gate.require exact_match@job/length:*>=0.1 not met: +.10 [+.00,+.20] on job/length:part 0, "
+    )
+    assert line_.endswith(" on job/length:part 2 and 3 more")
+    assert found.reason.endswith("; 6 required gains not met")
 
 
 def test_an_allowed_loss_that_nothing_was_measured_for_is_said() -> None:
-    found = decide(subjects.run(allow=["exact_match@job/label:*>=0"]), [GAIN])
-    assert found.reason.endswith("; gate.allow exact_match@job/label:*>=0 not measured")
+    run = subjects.run(allow=["exact_match@job/label:*>=0"])
+    found = decide(run, [GAIN])
+    assert found.reason.endswith("; gate.allow exact_match@job/label:*>=0 not measured: the rows make no slices")
     assert found.decision == "better"
+    told = decide(run, [GAIN], "", [piece(0.1, 0.0, 0.2)])
+    assert told.reason.endswith(" not measured: the rows make no two slices by label, only by length")
+    named = decide(subjects.run(allow=["exact_match@job/length:shrt>=0"]), [GAIN], "", [piece(0.1, 0.0, 0.2, "short")])
+    assert named.reason.endswith(" not measured: the slices by length are short")
 
 
 def test_slices_are_made_of_every_metric_whose_slices_a_rule_names() -> None:
@@ -122,6 +140,10 @@ def test_the_gain_is_counted_from_whom_the_gate_says() -> None:
     ("overrides", "message"),
     [
         (["gate.require=[exact_match]"], "gate.require: 'exact_match' is no rule"),
+        (
+            ["gate.budget.safety=-0.1"],
+            "gate.budget.safety=-0.1: must be 0 or more; a gain on safety sets is asked with",
+        ),
         (["gate.against=outputs/none"], "gate.against=outputs/none: there is no such run directory; base and prompted"),
         (["slices.fewest=1"], "slices.fewest=1: must be 2 or more"),
     ],
@@ -133,11 +155,27 @@ def test_bad_gates_are_refused_before_anything_is_read(overrides: list[str], mes
 
 def test_rules_about_what_is_not_measured_are_refused_before_training() -> None:
     held = subjects.held([])
-    for require, message in ((["rouge>=0"], "no metric 'rouge'"), (["exact_match@jop>=0"], "no test set 'jop'.*'job'")):
+    for require, message in (
+        (["rouge>=0"], "no metric 'rouge'"),
+        (["exact_match@jop>=0"], "no test set 'jop'.*'job'"),
+        (["exact_match@job/lenght:*>=0"], r"not told apart by 'lenght' \(label, length, task, topic;.*'length'"),
+    ):
         with pytest.raises(ConfigError, match=message):
-            check_gate(subjects.run(require=require), Measured(evaluators=dict(EVALUATORS)), [held])
+            gate_rules.check(subjects.run(require=require), EVALUATORS, [held])
+    with pytest.raises(ConfigError, match=r"gate\.metric=exact_mach: no such metric \(exact_match\.exact_match, "):
+        gate_rules.check(subjects.run(metric="exact_mach"), EVALUATORS, [held])
     with pytest.raises(ConfigError, match=r"gate\.against=base: a new head has no base; there is majority"):
-        check_gate(subjects.run(against="base"), Measured(variants={"majority": {}}), [held])
+        check_opponent(subjects.run(against="base"), Measured(variants={"majority": {}}))
+
+
+def test_rules_may_speak_of_kept_columns_and_of_sets_that_an_evaluator_brings() -> None:
+    kept = subjects.held([replace(subjects.row(prompt="q", completion="a"), fields={"region": "north"})])
+    for rule in ("exact_match@job/region:north>=0", "exact_match@job/*:*>=0", "exact_match@exact_match.task>=0"):
+        gate_rules.check(subjects.run(allow=[rule]), EVALUATORS, [kept])
+    run = subjects.run(allow=["exact_match@job/length:*>=0"])
+    run.slices.by = ["region"]
+    with pytest.raises(ConfigError, match=r"not told apart by 'length' \(region;"):
+        gate_rules.check(run, EVALUATORS, [kept])
 
 
 @pytest.fixture(scope="module")

@@ -84,6 +84,8 @@ def test_the_reason_reads_like_a_sentence() -> None:
         "300 target rows can show differences of .07 (80 % power)",
         "840 target rows would settle +.03",
     ]
+    slight = line(0.004, -0.01, 0.02, p=1.0, p_adjusted=1.0)
+    assert decide(subjects.run(), [slight]).hints[-1] == "3,700 target rows would settle +.004"
     settled = decide(subjects.run(), [GAIN | {"p": 0.00001, "p_adjusted": 0.00012, "detectable": 0.07}])
     corrected = "p .00012 with all target differences together (Holm)"
     assert settled.hints == [f"exact_match against prompted: p below .0001 by permutation, {corrected}"]
@@ -92,6 +94,21 @@ def test_the_reason_reads_like_a_sentence() -> None:
     assert "no target test set" in decide(subjects.run(), []).reason
     words = decide(subjects.run(), [line(0.4, 0.3, 0.5), line(0.0, -0.1, 0.1, versus="bm25")])
     assert (words.decision, words.reason) == ("not proven", "exact_match +.00 [-.10,+.10] over the baseline bm25")
+
+
+def test_a_budget_that_cannot_be_broken_is_said() -> None:
+    def hints(value: float, low: float, better: bool = True) -> list[str]:
+        plain = line(value, low, 0.2, "safety", model="base", versus="", higher_is_better=better)
+        kept = line(0.0, -0.01, 0.01, "safety", higher_is_better=better)
+        return decide(subjects.run(), [GAIN, plain, kept]).hints
+
+    said = (
+        "the safety budget says nothing of safety: the base's exact_match there is .00, so that no more than .05 can be"
+    )
+    assert hints(0.0, 0.0) == [f"{said} lost"]
+    assert hints(0.06, 0.04) == []
+    assert hints(0.01, -0.02) == []
+    assert hints(0.01, 0.0, better=False) == []
 
 
 def test_gates() -> None:

@@ -130,6 +130,20 @@ def test_it_can_be_read(browser: Browser, page: str, width: int, dark: bool, req
     assert browser.said == []
 
 
+def test_what_is_printed_keeps_the_proofs(browser: Browser, nasty: Path) -> None:
+    browser.open(nasty)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    seen = "[...document.querySelectorAll('.checks > details > summary')].map((s) => s.checkVisibility())"
+    assert browser.evaluate(seen) == [True] * browser.evaluate(f"{seen}.length")
+    assert browser.evaluate(f"{seen}.length") >= 5
+
+
+def test_headings_of_tables_say_what_they_are_of(browser: Browser, nasty: Path, comparison: Path) -> None:
+    for page in (nasty, comparison):
+        browser.open(page)
+        assert browser.evaluate("document.querySelectorAll('th:not([scope])').length") == 0
+
+
 def test_ten_thousand_rows_open_and_filter(browser: Browser, tmp_path: Path) -> None:
     lines = [runs.sample(i, "target", 0, i % 2, f"row number {i}") for i in range(10_000)]
     browser.open(write_report(runs.whole(tmp_path) and runs.write(tmp_path, {"samples.jsonl": lines})))

@@ -73,7 +73,7 @@ def words(page: Page) -> str:
 def test_the_first_screen(tmp_path: Path) -> None:
     page = report(runs.whole(tmp_path))
     text = words(page)
-    order = ("better", "over the best prompt (4-shot)", "680 general rows", "gate default passed", "planned 4 min 11 s",
+    order = ("better", "gate default passed", "over the best prompt (4-shot)", "680 general rows", "planned 4 min 11 s",
              "tuned - prompted +.41 [+.36,+.46]", "budget -.05: not settled", "Newly right", "Is it right?", "Mask",
              "Stop token", "Leakage", "Dropped rows", "Truncation", "tuneforge --from outputs/")  # fmt: skip
     places = [text.index(phrase) for phrase in order]
@@ -97,7 +97,8 @@ def test_gate_rules_teachers_and_the_prompts_that_were_tried(tmp_path: Path) -> 
     metrics, record = runs.metrics(), json.loads((tmp_path / "run.json").read_text())
     met = {"rule": "exact_match>=0.05", "key": "require", "where": "test", "state": "met", "value": 0.41, "low": 0.36,
            "high": 0.46, "n": 500}  # fmt: skip
-    metrics["verdict"]["rules"] = [met, {"rule": "rouge>=0 <b>", "key": "allow", "where": "", "state": "not measured"}]
+    unseen = {"rule": "rouge>=0 <b>", "key": "allow", "where": "", "state": "not measured", "why": "only by <i>"}
+    metrics["verdict"]["rules"] = [met, unseen]
     metrics["variants"]["prompted"] |= {
         "scores": {"zero-shot": 0.04, "4-shot": None},
         "metric": "m",
@@ -105,8 +106,9 @@ def test_gate_rules_teachers_and_the_prompts_that_were_tried(tmp_path: Path) -> 
     }
     record["teachers"] = {"x": {"requests": 1200, "cost": 3.5}, "y": {"requests": 34, "cost": 0}}
     text = words(report(runs.write(tmp_path, {"metrics.json": metrics, "run.json": record})))
+    assert "1 not measured, 1 met: the gate's rules" in text
     assert "met gate.require exact_match>=0.05: +.41 [+.36,+.46] on test" in text
-    assert "not measured gate.allow rouge>=0 <b>" in text
+    assert "not measured gate.allow rouge>=0 <b>: only by <i>" in text
     assert "teachers 1,234 requests, 3.50 US dollars" in text
     assert "2 candidates on 9 validation rows, m" in text
 
