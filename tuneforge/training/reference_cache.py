@@ -14,7 +14,8 @@ import os
 import time
 import uuid
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +46,19 @@ def fingerprint(model: Module, *further: str) -> str:
 
     found = hashlib.sha256("\0".join([torch.__version__, transformers.__version__, *further]).encode())
     found.update(json.dumps(_settings(model), sort_keys=True, default=_plain).encode())
+    with ThreadPoolExecutor() as threads:  # hashing lets other threads go on
+        for digest in threads.map(_digest, _state(model)):
+            found.update(digest)
+    return found.hexdigest()[:32]
+
+
+def _state(model: Module) -> Iterator[tuple[str, Any]]:
+    """Names and values of weights, buffers and what scales 4-bit weights."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        _add(found, name, tensor)
+        yield name, tensor
         scales = getattr(tensor, "quant_state", None)
         if scales is not None:
-            for key, value in sorted(scales.as_dict().items()):
-                _add(found, f"{name}.{key}", value)
-    return found.hexdigest()[:32]
+            yield from ((f"{name}.{key}", value) for key, value in sorted(scales.as_dict().items()))
 
 
 def _settings(model: Any) -> dict[str, Any]:
@@ -74,12 +81,13 @@ def _plain(value: Any) -> Any:
     return sorted(map(str, value)) if isinstance(value, set) else str(value)
 
 
-def _add(found: Any, name: str, value: Any) -> None:
+def _digest(named: tuple[str, Any]) -> bytes:
+    name, value = named
     if not isinstance(value, Tensor):
-        found.update(f"{name} {value}".encode())
-        return
-    found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-    found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return hashlib.sha256(f"{name} {value}".encode()).digest()
+    found = hashlib.sha256(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+    found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.digest()
 
 
 def row_key(row: Encoded, part: str) -> bytes:
