@@ -76,3 +76,10 @@ def beaten(variants: Iterable[str]) -> str:
     there = in_order(variants)
     others = [name for name in there if name not in ("tuned", "prompted", "base", EARLIER)]
     return next((name for name in (EARLIER, "prompted", *others, "base") if name in there), "")
+
+
+def rival(verdict: Mapping[str, Any], role: str, variants: Iterable[str]) -> str:
+    """Whom the tuned model is compared with on sets of a role: as the verdict was reached; forgetting from the base."""
+    there = list(variants)
+    wanted = (verdict.get("primary") or {}).get("versus") if role == "target" else "base"
+    return str(wanted) if wanted in there else beaten(there)

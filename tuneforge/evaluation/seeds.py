@@ -55,8 +55,8 @@ def row_error(rows: Sequence[MetricRow], stats: Sequence[Floats] = ()) -> float:
 def over_seeds(runs: Sequence[Sequence[MetricRow]], samples: Sequence[Samples] = ()) -> list[dict[str, Any]]:
     """One metric row for all seeds, from the metric rows of each run; `seeds` counts the runs that have the number.
 
-    `between` is the standard deviation between seeds. Rows of another protocol stay apart. `samples` are those of
-    `read_samples`, one per run.
+    `between` is the standard deviation between seeds; the interval of a share of rows ends at 0 and 1. Rows of another
+    protocol stay apart. `samples` are those of `read_samples`, one per run.
     """
     found: dict[tuple[Any, ...], list[tuple[int, MetricRow]]] = {}
     for index, run in enumerate(runs):
@@ -74,6 +74,9 @@ def _one(shared: dict[str, Any], here: Sequence[tuple[int, MetricRow]], samples:
         stats = _stats(rows, [samples[index] for index, _ in told]) if samples and told else []
         error = row_error(rows, stats) if rows else math.nan
         interval = combined(values, error, min((row["n"] for row in rows), default=0))
+        if stats and all(np.isin(abs(one[~np.isnan(one)]), (0, 0.5, 1)).all() for one in stats):
+            least = -1.0 if shared["versus"] else 0.0
+            interval = interval._replace(low=max(interval.low, least), high=min(interval.high, 1.0))
     return {
         **shared,
         **{name: finite(number) for name, number in interval._asdict().items()},

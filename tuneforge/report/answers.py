@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from tuneforge.evaluation.figures import beaten, figure, in_order
+from tuneforge.evaluation.figures import figure, in_order, rival
 from tuneforge.report.differences import Stretch, stretches
 
 MARGINS = {"margin": "nats per token", "reward_margin": ""}
@@ -64,6 +64,8 @@ class Role:
     rows: Scored
     known: Mapping[str, bool]
     """The evaluator's metrics: whether higher is better."""
+    rival: str
+    """The variant that the tuned model is compared with."""
 
     @cached_property
     def shares(self) -> bool:
@@ -78,7 +80,7 @@ class Role:
     def gain(self, scores: Score) -> float:
         """How much better the tuned model did than what it has to beat."""
         sign = 1 if self.shares or self.known.get(self.unit, False) else -1
-        return sign * (scores["tuned"] - scores[beaten(scores)])
+        return sign * (scores["tuned"] - scores[self.rival])
 
 
 def scored(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], role: str) -> Role | None:
@@ -92,7 +94,8 @@ def scored(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], rol
         known = {r["metric"]: r["higher_is_better"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
         rows = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
         if rows:
-            return Role(name, rows, known)
+            versus = rival(verdict, role, (v for v in rows[0][1] if v != "tuned"))
+            return Role(name, [row for row in rows if versus in row[1]], known, versus)
     return None
 
 
@@ -117,7 +120,7 @@ def _by_right(role: Role, units: Mapping[str, str]) -> list[Column]:
     def show(sample: Mapping[str, Any], scores: Score) -> Shown:
         words = {v: "right" if s == 1 else "wrong" if s == 0 else "tie" for v, s in scores.items()}
         words |= _preferred(sample, role.evaluator, scores, units)
-        return _shown(sample, words, {v: s == 1 for v, s in scores.items()})
+        return _shown(sample, words, {v: s == 1 for v, s in scores.items()}, role.rival)
 
     return [
         Column(kind.capitalize(), kind.replace(" ", "-"), len(rows), [show(*row) for row in rows[:MOST]])
@@ -143,7 +146,9 @@ def _by_gain(role: Role) -> list[Column]:
 
     def column(title: str, kind: str, rows: Scored) -> Column:
         words = [{v: f"{figure(x)} {role.unit}" for v, x in scores.items()} for _, scores in rows[:MOST]]
-        return Column(title, kind, len(rows), [_shown(s, w, {}) for (s, _), w in zip(rows, words, strict=False)])
+        return Column(
+            title, kind, len(rows), [_shown(s, w, {}, role.rival) for (s, _), w in zip(rows, words, strict=False)]
+        )
 
     kinds = (("Gained most", "newly-right"), ("Lost most", "newly-wrong"), ("Hardest", "still-wrong"))
     return [column(*kind, rows) for kind, rows in zip(kinds, (gained, lost, worst), strict=True)]
@@ -195,10 +200,10 @@ def score_of(numbers: Mapping[str, float | None], evaluator: str, metrics: Itera
     return None if score is None or not math.isfinite(score) else float(score)
 
 
-def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool]) -> Shown:
+def _shown(sample: Mapping[str, Any], words: Mapping[str, str], right: Mapping[str, bool], versus: str) -> Shown:
     answers = {v: str(text) for v, text in (sample.get("answers") or {}).items()}
     reference = str(sample.get("reference") or "")
-    rivals = {v: beaten(words) if v == "tuned" else "tuned" for v in words}
+    rivals = {v: versus if v == "tuned" else "tuned" for v in words}
     marked = {v: stretches(answers[v], reference, answers.get(rivals[v])) for v in words if v in answers}
     return Shown(
         place=str(sample.get("place") or sample.get("id") or ""),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tuneforge.evaluation.figures import beaten, digits_for, figure, in_order, standing, with_interval
+from tuneforge.evaluation.figures import digits_for, figure, in_order, rival, standing, with_interval
 
 LEFT, RIGHT = 98.0, 340.0
 """Where the scale of a dot plot begins and ends, in SVG units."""
@@ -79,7 +79,7 @@ def _panel(
     base = values.get("base", {}).get("value")
     better = bool(next(iter(values.values()))["higher_is_better"])
     edge = None if budget is None or base is None else base - budget["budget"] * (1 if better else -1)
-    versus = "base" if budget else beaten(r["versus"] for r in rows if r["versus"])
+    versus = rival(verdict, role, (r["versus"] for r in rows if r["versus"]))
     change = next((r for r in rows if r["versus"] == versus), None)
     drawn = panel(
         role, {v: values[v] for v in in_order(values)}, None if edge is None or base is None else (edge, base)

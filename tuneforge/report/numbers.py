@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tuneforge.evaluation.figures import beaten, figure, with_interval
+from tuneforge.evaluation.figures import figure, rival, with_interval
 
 MOST = 2000
 """Rows of the table."""
@@ -73,7 +73,12 @@ def means(row: Mapping[str, Any]) -> str:
 
 
 def changes(metrics: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Better, worse and not proven: the differences on test sets against what the tuned model has to beat there."""
+    """Better, worse and not proven: the differences on test sets from what the tuned model is compared with there.
+
+    Named where it is not what the verdict was reached against.
+    """
+    verdict = metrics.get("verdict") or {}
+    usual = (verdict.get("primary") or {}).get("versus")
     rows = [r for r in metrics.get("rows") or [] if r.get("split") == "test" and r["model"] == "tuned"]
     hardest: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
@@ -81,10 +86,12 @@ def changes(metrics: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
             hardest.setdefault((row["set"], row["evaluator"], row["metric"]), {})[row["versus"]] = row
     found: dict[str, list[str]] = {"better": [], "worse": [], "not proven": []}
     for by_rival in hardest.values():
-        row = by_rival[beaten(by_rival)]
+        role = next(iter(by_rival.values()))["role"]
+        row = by_rival[rival(verdict, role, by_rival)]
         where = "all target sets" if row["set"] == "*" else row["set"]
         shown = ": no number" if row["value"] is None else f" {interval(row)}"
-        found[means(row)].append(f"{metric_name(row)} on {where}{shown}")
+        other = "" if usual in (None, row["versus"]) or row["value"] is None else f" to {row['versus']}"
+        found[means(row)].append(f"{metric_name(row)} on {where}{shown}{other}")
     return [(state, lines) for state, lines in found.items() if lines]
 
 

@@ -11,7 +11,7 @@ from tuneforge.report.numbers import metric_name
 
 MOST = 500
 """Slices that are shown; how many more there are is said."""
-CAUSES = {"coverage": "thin in training", "volume": "in training in proportion"}
+CAUSES = {"coverage": "thin in training", "volume": "trained in proportion"}
 """What is said of why a slice is weak."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tuneforge.evaluation.figures import beaten, figure, in_order, standing, with_interval
+from tuneforge.evaluation.figures import figure, in_order, rival, standing, with_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ def result_table(metrics: Mapping[str, Any]) -> Table:
     models = in_order(row["model"] for row in metrics["rows"])
     table = Table(box=None, padding=(0, 3, 0, 0), title=None, header_style="none")
     shown = [f"prompted ({prompt})" if model == "prompted" and prompt else model for model in models]
-    difference = f"tuned - {beaten(models)}"
+    difference = f"tuned - {_usual(metrics, models)}"
     for heading in ("Result", "", "", *shown, difference, ""):
         table.add_column(Text(heading, style="bold" if heading == "Result" else ""), no_wrap=True)
     for line in _lines(metrics, models):
@@ -32,6 +32,7 @@ def result_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]:
+    usual = _usual(metrics, models)
     by_set: dict[tuple[str, str, str, str], dict[tuple[str, str], Mapping[str, Any]]] = {}
     for row in metrics["rows"]:
         if row["split"] in ("test", "train"):  # training rows: what was memorised
@@ -42,14 +43,19 @@ def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]
         rows = by_set[key]
         if all(row["value"] is None for row in rows.values()) and not _means(metrics, key):
             continue  # about no row of this set: it stands in metrics.json
-        rivals = ("base",) if key[0] in BUDGETED else (beaten(models), "base")
+        rivals = ("base",) if key[0] in BUDGETED else (usual, "base")
         change = next((rows[k] for v in rivals if (k := ("tuned", v)) in rows), None)
         cells = [_cell(rows.get((model, ""))) for model in models]
         cells[0] = cells[0].split(" [")[0]  # the base's interval is in metrics.json; here it would crowd out the others
         name = f"{key[0]} {'(all)' if key[1] == '*' else key[1]}" if key[1] != key[0] else key[0]
-        first, said = next(iter(rows.values())), _change(change, beaten(models))
+        first, said = next(iter(rows.values())), _change(change, usual)
         lines.append([f"  {name}", f"{key[3]}", f"n={first['n']}", *cells, said, _means(metrics, key)])
     return lines
+
+
+def _usual(metrics: Mapping[str, Any], models: Sequence[str]) -> str:
+    """What the verdict was reached against."""
+    return rival(metrics.get("verdict") or {}, "target", (model for model in models if model != "tuned"))
 
 
 def _change(row: Mapping[str, Any] | None, headed: str) -> str:

@@ -88,6 +88,26 @@ def test_samples_tell_how_much_less_an_average_varies(tmp_path: Path) -> None:
     assert over_seeds([[line(0.5)], [line(0.5)]], [read_samples(tmp_path), read_samples(tmp_path)])[0] == plain
 
 
+def test_a_share_of_rows_stays_between_none_and_all(tmp_path: Path) -> None:
+    base = [0.0, 0, 0, 0]
+    samples = [
+        written(tmp_path / name, scores, base) for name, scores in (("a", [1.0, 1, 1, 1]), ("b", [1.0, 1, 1, 0]))
+    ]
+    runs = [[line(1.0), line(1.0, versus="base")], [line(0.75), line(0.75, versus="base")]]
+    assert all(row["high"] > 1 for row in over_seeds(runs))
+    share, difference = over_seeds(runs, samples)
+    assert (share["low"], share["high"]) == (0.0, 1.0)
+    assert difference["low"] < 0
+    assert difference["high"] == 1.0
+    # What is no share has no such ends.
+    loose = [
+        written(tmp_path / name, scores, base)
+        for name, scores in (("c", [0.9, 1.1, 1, 1]), ("d", [0.7, 0.8, 0.8, 0.7]))
+    ]
+    (mean,) = over_seeds([[line(1.0)], [line(0.75)]], loose)
+    assert mean["high"] > 1
+
+
 @pytest.mark.parametrize(("seeds", "spread"), [(3, 0.0), (3, 0.1), (5, 0.03)])
 def test_the_mean_over_all_seeds_and_rows_is_covered(seeds: int, spread: float) -> None:
     rng, inside, n = np.random.default_rng(seeds), [], 100

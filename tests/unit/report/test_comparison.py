@@ -61,7 +61,7 @@ def test_what_a_grid_says_over_its_seeds_stands_first(tmp_path: Path) -> None:
     row = {"overrides": "r=4 <b>", "points": [0, 1], "seeds": 2, "model": "tuned", "versus": "base", "set": "test",
            "split": "test", "evaluator": "e", "metric": "m", "value": 0.2, "low": -0.6, "high": 0.9}  # fmt: skip
     text = words(Page(render(three(tmp_path), [row, row | {"split": "validation"}])))
-    assert text.index("r=4 <b>teste.mtuned") < text.index("Who and at what cost")
+    assert text.index("r=4 <b>teste.mtuned") < text.index("exact_match on test") < text.index("Who and at what cost")
     assert "tuned - base2+.20 [-.60,+.90]" in text
     assert text.count("r=4") == 1
 

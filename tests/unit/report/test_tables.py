@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.report import runs
 from tests.unit.report.test_report import Page, report, words
-from tuneforge.report import every_row, numbers
+from tuneforge.report import answers, charts, every_row, numbers
 from tuneforge.report.html import write_report
 
 
@@ -18,13 +18,36 @@ def test_what_got_better_and_worse_against_what_has_to_be_beaten() -> None:
     found = dict(numbers.changes(runs.metrics()))
     assert found["better"] == [
         "exact_match on test +.41 [+.36,+.46]",
-        "perplexity.bits_per_byte on test -.66 [-.71,-.61]",
+        "perplexity.bits_per_byte on test -.66 [-.71,-.61] to base",
     ]
-    assert found["not proven"] == ["exact_match on general -.03 [-.06,+.00]", "refusal on safe<b> -.01 [-.04,+.02]"]
+    assert found["not proven"] == [
+        "exact_match on general -.03 [-.06,+.00] to base",
+        "refusal on safe<b> -.01 [-.04,+.02] to base",
+    ]
     assert "worse" not in found
     nothing = runs.metrics()
     nothing["rows"] = [r | dict.fromkeys(("value", "low", "high")) for r in nothing["rows"] if r["set"] == "general"]
     assert numbers.changes(nothing) == [("not proven", ["exact_match on general: no number"])]
+
+
+def test_the_page_compares_with_whom_the_verdict_was_reached_against(tmp_path: Path) -> None:
+    # gate.against=base, and an earlier run beside it: neither the prompt nor that run decides.
+    metrics = runs.metrics()
+    general = {"role": "general", "set": "general", "n": 300}
+    metrics["rows"] += [runs.metric("earlier", 0.9, 0.8, 0.95, **general)]
+    metrics["rows"] += [runs.metric("tuned", -0.2, -0.3, -0.1, "earlier", **general)]
+    metrics["verdict"]["primary"] = runs.metric("tuned", 0.78, 0.74, 0.82, "base")
+    found = dict(numbers.changes(metrics))
+    assert found["better"][0] == "exact_match on test +.78 [+.74,+.82]"
+    assert found["not proven"][0] == "exact_match on general -.03 [-.06,+.00]"
+    target, general_, _ = charts.panels(metrics)
+    assert (target.difference, general_.difference[:12]) == ("tuned - base  +.78 [+.74,+.82]", "tuned - base")
+    scores = {"base": {"exact_match.exact_match": 1}, "earlier": {"exact_match.exact_match": 0}}
+    sample = {"split": "test", "set": "general", "role": "general", "id": "1", "answers": {}}
+    scores["tuned"] = scores["earlier"]
+    role = answers.scored([sample | {"scores": scores}], metrics, "general")
+    assert role is not None
+    assert answers.change(role, role.rows[0][1]) == "newly wrong"
 
 
 @pytest.mark.parametrize(
