@@ -50,7 +50,7 @@ def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequen
     saved.save(folder, composed)
     record.link_latest(folder)
     terminal.opening("evaluate", str(folder), latest=Path("outputs/latest").resolve() == folder.resolve())
-    with record.locked(folder):
+    with record.locked(folder), execute.terminable():
         notes: list[dict[str, Any]] = []
         facts = {
             "command": "evaluate",

@@ -69,7 +69,7 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
 
     refuse_absent(run.components())
     earlier.check(run)
-    with record.locked(folder), _terminable():
+    with record.locked(folder), terminable():
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
         context = RunContext(run, folder, notes=notes)
@@ -323,7 +323,7 @@ def _report(folder: Path) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """SIGTERM outside of training ends the run as Ctrl-C does: recorded as preempted, exit code 143."""
 
     def stop(number: int, frame: FrameType | None) -> None:

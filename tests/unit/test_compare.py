@@ -6,6 +6,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.evaluation import subjects
-from tuneforge import cli
+from tuneforge import cli, compare
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 IN_OPEN, NONBLOCK = 0x20, os.O_NONBLOCK
@@ -163,6 +164,18 @@ def test_an_adapter_that_cannot_be_used_is_named(
     Path("broken/adapter_config.json").write_text(config)
     assert cli.main(["evaluate", "broken"]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_terminated_evaluation_is_recorded_as_such(
+    models: Path, evaluate: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(compare, "_measure", stopped)
+    assert cli.main(["evaluate", str(models / "base"), "test=sums.jsonl", "evaluator=exact_match"]) == 143
+    assert read(Path("outputs/latest").resolve(), "run.json")["status"] == "preempted"
+    assert "SIGTERM" in capsys.readouterr().err
 
 
 def test_a_model_named_twice_is_refused(models: Path, capsys: pytest.CaptureFixture[str]) -> None:

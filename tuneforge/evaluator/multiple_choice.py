@@ -36,7 +36,7 @@ class MultipleChoice(Evaluator):
         Metric("accuracy"),
         Metric("accuracy_normalised"),
         Metric("probability"),
-        Metric("margin"),
+        Metric("margin", share=False),
     )
     record: ClassVar[str] = "completion"
 

@@ -18,7 +18,9 @@ class RewardAccuracy(Evaluator):
     """
 
     name: ClassVar[str] = "reward_accuracy"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("reward_accuracy"), Metric("reward_margin", own_unit=True))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("reward_accuracy"), Metric("reward_margin", own_unit=True, share=False),
+    )  # fmt: skip
     record: ClassVar[str] = "preference"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:

@@ -35,7 +35,11 @@ class Selective(ConfidenceEvaluator):
     """
 
     name: ClassVar[str] = "selective"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("coverage"), Metric("risk", False), Metric("aurc", False))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("coverage"),
+        Metric("risk", False, share=False),
+        Metric("aurc", False),
+    )
 
     target_error: float = 0.05
     """Share of wrong answers among those that no human sees, at most."""
@@ -50,7 +54,7 @@ class Selective(ConfidenceEvaluator):
                 yield f"{key}={getattr(self, key)}: a share above 0 and below 1"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:
-        """`confidence`, `right` and `coverage`, 1 where the row is answered; NaN where it was learnt from."""
+        """`confidence`, `right`, `coverage` (1: answered) and `risk` of those; NaN where a row was learnt from."""
         import numpy as np
 
         from tuneforge.evaluation.confidence import apart, scored
@@ -71,7 +75,7 @@ class Selective(ConfidenceEvaluator):
             context.note(f"{said}, {promise} with {self.confidence:.0%} ({shown})", threshold=chosen.value)
         sure, right = found.confidence(), found.right
         answered = sure >= chosen.value if chosen else np.zeros(len(rows), dtype=bool)
-        of = {"coverage": answered, "risk": answered * (1 - right), "aurc": 1 - right}
+        of = {"coverage": answered, "risk": np.where(answered, 1 - right, np.nan), "aurc": 1 - right}
         stats = {name: np.where(measured, values, np.nan) for name, values in of.items()}
         stats |= {"confidence": sure, "right": right}
         return [{name: float(values[i]) for name, values in stats.items()} for i in range(len(rows))]
@@ -80,12 +84,14 @@ class Selective(ConfidenceEvaluator):
         """Over the rows that are measured; NaN without any, and a risk where nothing is answered."""
         import numpy as np
 
+        from tuneforge.evaluation.behaviour.means import mean
+
         measured = ~np.isnan(stats["coverage"])
-        answered, wrong = stats["coverage"][measured], stats["risk"][measured]
+        answered = stats["coverage"][measured]
         risks = _risks(stats["confidence"][measured], stats["right"][measured])
         return {
             "coverage": float(answered.mean()) if len(answered) else float("nan"),
-            "risk": float(wrong.sum() / answered.sum()) if answered.any() else float("nan"),
+            "risk": mean(stats["risk"]),
             "aurc": float(risks.mean()) if len(risks) else float("nan"),
         }
 

@@ -242,6 +242,7 @@ def test_selective_counts_what_is_answered_and_says_on_what_that_rests() -> None
     assert found["coverage"] == pytest.approx(answered.mean())
     assert found["risk"] == pytest.approx(1 - right[answered].mean())
     assert 0.2 < found["coverage"] < 1
+    assert (np.isnan(stats["risk"]) == ~answered).all(), "the risk is about the rows that are answered"
     order = np.argsort(-sure)
     risks = [1 - right[order[:k]].mean() for k in range(1, 301)]
     assert found["aurc"] == pytest.approx(np.mean(risks))
@@ -278,7 +279,8 @@ def test_rows_of_metrics_and_curves(tmp_path: Path) -> None:
     evaluators = {"calibration": Calibration(), "selective": Selective(target_error=0.4)}
     measured = measure(run, {"base": Head(), "tuned": other}, sets, evaluators, context)  # type: ignore[dict-item]
     lines = tidy_rows(run, measured)
-    assert {line["n"] for line in lines} == {9}
+    assert {line["n"] for line in lines if line["metric"] != "risk"} == {9}
+    assert {line["n"] for line in lines if line["metric"] == "risk"} == {0}, "nothing is answered"
     assert all(line["value"] == 0 and line["p"] == 1 for line in lines if line["versus"] and line["value"] is not None)
     found = curves(measured)
     assert [(c["evaluator"], c["model"], c["kind"]) for c in found] == [

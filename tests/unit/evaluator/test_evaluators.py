@@ -91,6 +91,16 @@ def test_nothing_to_predict_is_no_number() -> None:
     assert all(math.isnan(v) for v in Perplexity().aggregate(zero).values())
 
 
+def test_an_empty_answer_is_no_likelier_one_and_a_pair_that_failed_is_wrong() -> None:
+    lm = Numbers(chosen=[(0, 0, 0), (-4, 2, 9), (0, 0, 0)], rejected=[(-2, 1, 9), (0, 0, 0), (0, 0, 0)])
+    held, notes = context(Sft()), []
+    held.note = lambda text, **numbers: notes.append(text)
+    found = list(PreferenceAccuracy().measure(lm, [row(prompt="p", chosen="a", rejected="b")] * 3, held))
+    assert [s["preference_accuracy"] for s in found] == [0.5, 0.5, 0]
+    assert [s["margin"] for s in found] == [0, 0, 0]
+    assert notes == ["preference_accuracy of base: an answer is empty in 2 of 3 pairs, which count as ties"]
+
+
 def test_preferences_are_per_token_and_ties_count_half() -> None:
     lm = Numbers(chosen=[(-4.0, 4, 9), (-2.0, 1, 9), (-1.0, 1, 9)], rejected=[(-2.0, 1, 9), (-2.0, 2, 9), (-1.0, 1, 9)])
     rows = [row(prompt="p", chosen="a", rejected="b")] * 3

@@ -58,6 +58,8 @@ def measured(
     from tuneforge.evaluation.lm import row_key
 
     heard = Heard(lm)
+    if any(found is one and not one.sets for one in context.run.evaluator.values()):
+        context = cast("Context", Quiet(context))  # it measures these rows itself, and says what there is to say
     given = scores(asking, found, list(found.measure(cast("LM", heard), rows, context)))
     return given, [heard.said.get(row_key(row)) for row in rows]
 
