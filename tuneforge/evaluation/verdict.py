@@ -218,7 +218,7 @@ def _judge(row: MetricRow, budget: float) -> Judged:
 def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
     against = f"the {'' if row['versus'] == 'base' else 'baseline '}{row['versus']}"
     if row["versus"] == EARLIER:
-        against = f"the run {run.gate.against}"
+        against = f"the earlier run {run.gate.against}"
     if row["versus"] == "prompted":
         against = f"the best prompt ({prompt})" if prompt else "the best prompt"
     if collapsed:

@@ -130,7 +130,7 @@ def test_the_gain_is_counted_from_whom_the_gate_says() -> None:
     assert decide(subjects.run(), lines).decision == "better"
     assert decide(subjects.run(against="base"), lines).primary["value"] == 0.8  # type: ignore[index]
     last = decide(subjects.run(against="outputs/v1"), lines)
-    assert (last.decision, last.reason) == ("worse", "exact_match -.10 [-.20,-.05] over the run outputs/v1")
+    assert (last.decision, last.reason) == ("worse", "exact_match -.10 [-.20,-.05] over the earlier run outputs/v1")
     plain = decide(subjects.run(against="prompted"), [line(0.8, 0.7, 0.9)])
     assert plain.primary is not None
     assert plain.primary["versus"] == "base"

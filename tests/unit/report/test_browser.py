@@ -130,6 +130,16 @@ def test_it_can_be_read(browser: Browser, page: str, width: int, dark: bool, req
     assert browser.said == []
 
 
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_long_finding_wraps(browser: Browser, nasty: Path, width: int) -> None:
+    browser.open(nasty, width)
+    browser.evaluate(
+        "for (const s of document.querySelectorAll('.findings .said')) s.textContent = 'word '.repeat(300)"
+    )
+    assert browser.evaluate("document.querySelectorAll('.findings .said').length") > 0
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_what_is_printed_keeps_the_proofs(browser: Browser, nasty: Path) -> None:
     browser.open(nasty)
     browser.call("Emulation.setEmulatedMedia", media="print")
