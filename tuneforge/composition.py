@@ -79,13 +79,14 @@ def compose_config(
 
     `file` is a user's YAML, used as an experiment. Raises ConfigError with one readable message.
     """
-    from tuneforge.evaluation import earlier
-
     composed = _composed(overrides, file, config_dirs, catalogue or plugins.load(), trains=True)
     run = composed.run
     if not run.data and not run.synthetic:
         raise ConfigError("data: nothing to train on; name a file (data=train.jsonl), a source or experiment=helpdesk")
-    earlier.check(run)
+    if run.gate.earlier_run:
+        from tuneforge.evaluation import earlier
+
+        earlier.check(run.gate.earlier_run)
     return composed
 
 

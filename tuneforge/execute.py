@@ -68,7 +68,8 @@ def execute(run: Run, folder: Path, facts: Mapping[str, Any], *, only_check: boo
     from tuneforge.evaluation import earlier
 
     refuse_absent(run.components())
-    earlier.check(run)
+    if run.gate.earlier_run:
+        earlier.check(run.gate.earlier_run)
     with record.locked(folder), terminable():
         notes: list[dict[str, Any]] = []
         book = Record.start(run, folder, notes, **facts)
@@ -189,8 +190,8 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     measured = measure(run, variants, ready.sets, ready.evaluators, context)
     placed(ready.found, "cpu")  # training shares it out itself
     check_opponent(run, measured)
-    if run.gate.against not in (None, "base", "prompted"):
-        measured = earlier.joined(measured, str(run.gate.against))
+    if run.gate.earlier_run:
+        measured = earlier.joined(measured, run.gate.earlier_run)
     return Base(choice, measured)
 
 

@@ -176,6 +176,11 @@ class Gate:
     budget: Budget = field(default_factory=Budget)
     """Forgetting that is accepted."""
 
+    @property
+    def earlier_run(self) -> str | None:
+        """The run directory that `against` names, if it names one."""
+        return None if self.against in ("base", "prompted") else self.against
+
 
 class Selection(StrEnum):
     """Which training rows are shown as examples."""

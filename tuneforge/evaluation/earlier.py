@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.measure import Cell, Measured, Place
 from tuneforge.evaluation.samples import occurrences
 from tuneforge.rows import Answer
-
-if TYPE_CHECKING:
-    from tuneforge.settings import Run
 
 Scores = Mapping[str, float | None]
 Samples = Mapping[tuple[str, str, int], tuple[Scores, str | None]]
@@ -57,14 +54,11 @@ def joined(measured: Measured, path: str) -> Measured:
     )
 
 
-def check(run: Run) -> None:
-    """ConfigError where `gate.against` names a path that holds no finished run with a tuned model's numbers.
+def check(path: str) -> None:
+    """ConfigError where `gate.against` is a path that holds no finished run with a tuned model's numbers.
 
     Asked of a run that is to train: one that has trained is evaluated and exported without the run that it had to beat.
     """
-    if run.gate.against in (None, "base", "prompted"):
-        return
-    path = str(run.gate.against)
     folder = Path(path).expanduser()
     _metrics(folder, path)
     if not (folder / "samples.jsonl").is_file():

@@ -154,7 +154,7 @@ def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str
 def _opponent(run: Run, rows: Sequence[MetricRow]) -> str:
     """What the gain is counted from: as `gate.against` says, else the best prompt, a rule, or the base."""
     there = {row["versus"] for row in rows}
-    wanted = run.gate.against if run.gate.against in (None, "base", "prompted") else EARLIER
+    wanted = EARLIER if run.gate.earlier_run else run.gate.against
     if wanted == "prompted" and wanted not in there:
         wanted = "base"  # the plain prompt was the best
     if wanted is not None and wanted not in there:
