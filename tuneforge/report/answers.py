@@ -184,16 +184,16 @@ def _scores(sample: Mapping[str, Any], evaluator: str, metrics: Iterable[str]) -
 
 def unit_of(numbers: Mapping[str, float | None], evaluator: str, metrics: Iterable[str]) -> str:
     """The metric that `score_of` finds."""
-    found = (name for name in (evaluator, *sorted(metrics)) if f"{evaluator}.{name}" in numbers)
+    found = (name for name in (evaluator, *metrics) if f"{evaluator}.{name}" in numbers)
     return next(found, "bits/byte")
 
 
 def score_of(numbers: Mapping[str, float | None], evaluator: str, metrics: Iterable[str]) -> float | None:
-    """The statistic of a row that is named like the evaluator or one of its metrics, else bits per byte.
+    """The statistic of a row that is named like the evaluator or the first of its metrics, else bits per byte.
 
     None where the row has no such number: one of another metric would stand for it under its name.
     """
-    names = [f"{evaluator}.{name}" for name in (evaluator, *sorted(metrics))]
+    names = [f"{evaluator}.{name}" for name in (evaluator, *metrics)]
     nats, size = (numbers.get(f"{evaluator}.{name}") for name in ("nats", "bytes"))
     bits = nats / size / math.log(2) if nats is not None and size else None
     score = next((numbers[name] for name in names if name in numbers), bits)

@@ -71,7 +71,8 @@ def _line(rows: list[Mapping[str, Any]], key: tuple[str, ...], models: list[str]
     mine = [r for r in rows if (r["role"], r["set"], r["evaluator"], r["metric"]) == key and not r["versus"]]
     cells = {r["model"]: with_interval(r["value"], r["low"], r["high"]) for r in mine}
     name = _plain(key[3]) + ("" if mine and mine[0]["higher_is_better"] else " (lower is better)")
-    return [key[0], _plain(key[1]), name, str(mine[0]["n"] if mine else ""), *(cells.get(m, "-") for m in models)]
+    count = str(max((r["n"] for r in mine), default=""))
+    return [key[0], _plain(key[1]), name, count, *(cells.get(m, "-") for m in models)]
 
 
 def _data(audit: Mapping[str, Any]) -> str:

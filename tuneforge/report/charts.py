@@ -101,7 +101,7 @@ def panel(role: str, values: Mapping[str, Mapping[str, Any]], accepted: tuple[fl
         role=role,
         metric=str(first["metric"]),
         set="all target sets" if first["set"] == "*" else str(first["set"]),
-        n=int(first["n"]),
+        n=max(int(row["n"]) for row in values.values()),
         higher_is_better=bool(first["higher_is_better"]),
         dots=dots,
         ticks=[(scale(t), figure(t, scale.digits)) for t in scale.ticks],

@@ -48,7 +48,7 @@ def numbers(rows: Sequence[Mapping[str, Any]]) -> list[Number]:
             p=_p(row.get("p")),
             adjusted=_p(row.get("p_adjusted")),
             detectable="" if row.get("detectable") is None else figure(row["detectable"]),
-            means=means(row) if row["versus"] else "",
+            means=means(row) if row["versus"] and row["value"] is not None else "",
         )
         for row in rows[:MOST]
     ]
@@ -75,12 +75,13 @@ def means(row: Mapping[str, Any]) -> str:
 def changes(metrics: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     """Better, worse and not proven: the differences on test sets from what the tuned model is compared with there.
 
-    Named where it is not what the verdict was reached against.
+    Named where it is not what the verdict was reached against. A number that the other has none of is left out.
     """
     verdict = metrics.get("verdict") or {}
     usual = (verdict.get("primary") or {}).get("versus")
     rows = [r for r in metrics.get("rows") or [] if r.get("split") == "test" and r["model"] == "tuned"]
     hardest: dict[tuple[str, ...], dict[str, Mapping[str, Any]]] = {}
+    known = {(r["set"], r["evaluator"], r["metric"]) for r in rows if not r["versus"] and r["value"] is not None}
     for row in rows:
         if row["versus"]:
             hardest.setdefault((row["set"], row["evaluator"], row["metric"]), {})[row["versus"]] = row
@@ -88,6 +89,8 @@ def changes(metrics: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     for by_rival in hardest.values():
         role = next(iter(by_rival.values()))["role"]
         row = by_rival[rival(verdict, role, by_rival)]
+        if row["value"] is None and (row["set"], row["evaluator"], row["metric"]) in known:
+            continue
         where = "all target sets" if row["set"] == "*" else row["set"]
         shown = ": no number" if row["value"] is None else f" {interval(row)}"
         other = "" if usual in (None, row["versus"]) or row["value"] is None else f" to {row['versus']}"

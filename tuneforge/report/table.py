@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.evaluation.figures import figure, in_order, rival, standing, with_interval
+from tuneforge.report.numbers import metric_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +40,7 @@ def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]
         if row["split"] in ("test", "train"):  # training rows: what was memorised
             key = row["role"], row["set"], row["evaluator"], row["metric"]
             by_set.setdefault(key, {})[row["model"], row["versus"]] = row
-    lines = []
+    lines, named = [], Counter((role, name, metric) for role, name, _, metric in by_set)
     for key in sorted(by_set, key=lambda k: ROLES.index(k[0]) if k[0] in ROLES else len(ROLES)):
         rows = by_set[key]
         if all(row["value"] is None for row in rows.values()) and not _means(metrics, key):
@@ -48,8 +50,9 @@ def _lines(metrics: Mapping[str, Any], models: Sequence[str]) -> list[list[str]]
         cells = [_cell(rows.get((model, ""))) for model in models]
         cells[0] = cells[0].split(" [")[0]  # the base's interval is in metrics.json; here it would crowd out the others
         name = f"{key[0]} {'(all)' if key[1] == '*' else key[1]}" if key[1] != key[0] else key[0]
-        first, said = next(iter(rows.values())), _change(change, usual)
-        lines.append([f"  {name}", f"{key[3]}", f"n={first['n']}", *cells, said, _means(metrics, key)])
+        count = max(row["n"] for (_, versus), row in rows.items() if not versus)
+        metric = metric_name(next(iter(rows.values()))) if named[key[:2] + key[3:]] > 1 else key[3]
+        lines.append([f"  {name}", metric, f"n={count}", *cells, _change(change, usual), _means(metrics, key)])
     return lines
 
 

@@ -118,6 +118,19 @@ def test_choices_move_too_and_texts_stay() -> None:
     assert perturbed(row(prompt=ASKED, completion="None of them"), Perturbation.options, MEANS, 0) is None
 
 
+@pytest.mark.parametrize("prompt", ["How much?", "How much?\nA)5\nB)21\nC)7"])
+@pytest.mark.parametrize("answer", ["B", "B)21"])
+def test_letters_of_choices_stay_at_their_place(prompt: str, answer: str) -> None:
+    found = made("options", row(prompt=prompt, completion=answer, choices=["A)5", "B)21", "C)7"]), 3)
+    place = right_choice(found.columns)
+    assert place not in (None, 1)
+    choices = found.columns["choices"]
+    assert choices[place].endswith(")21")
+    assert [choice[:2] for choice in choices] == ["A)", "B)", "C)"]
+    assert all(choice in asked(found.columns) for choice in choices if "A)" in prompt)
+    assert answer_text(found.columns) in (choices[place], choices[place][0])
+
+
 def test_lines_of_options_are_left_alone_by_the_others() -> None:
     given = row(prompt=ASKED, completion="(B)")
     for kind in ("typos", "upper_case", "lower_case"):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.report import runs
 from tests.unit.report.test_report import Page, report, words
-from tuneforge.report import answers, charts, every_row, numbers
+from tuneforge.report import answers, charts, every_row, numbers, table
 from tuneforge.report.html import write_report
 
 
@@ -28,6 +28,8 @@ def test_what_got_better_and_worse_against_what_has_to_be_beaten() -> None:
     nothing = runs.metrics()
     nothing["rows"] = [r | dict.fromkeys(("value", "low", "high")) for r in nothing["rows"] if r["set"] == "general"]
     assert numbers.changes(nothing) == [("not proven", ["exact_match on general: no number"])]
+    nothing["rows"].append(runs.metric("tuned", 0.5, 0.4, 0.6, role="general", set="general"))
+    assert numbers.changes(nothing) == [], "the base has no number that the tuned model has"
 
 
 def test_the_page_compares_with_whom_the_verdict_was_reached_against(tmp_path: Path) -> None:
@@ -64,6 +66,32 @@ def test_the_page_compares_with_whom_the_verdict_was_reached_against(tmp_path: P
 )
 def test_what_an_interval_proves(low: float | None, high: float | None, higher: bool, expected: str) -> None:
     assert numbers.means({"low": low, "high": high, "higher_is_better": higher}) == expected
+
+
+def test_answers_are_ordered_by_the_first_metric_and_counted_where_there_are_numbers() -> None:
+    metrics = runs.metrics()
+    judged = {"role": "target", "set": "test", "evaluator": "judge"}
+    won = [
+        runs.metric(who, value, 0.1, 0.9) | judged | {"metric": "win_rate"}
+        for who, value in (("base", 0.5), ("tuned", 1))
+    ]
+    agreed = [
+        runs.metric(who, 0.9, 0.8, 1.0) | judged | {"metric": "consistency", "n": n}
+        for who, n in (("base", 0), ("tuned", 40))
+    ]
+    other = runs.metric("tuned", 0.1, 0.0, 0.2) | judged | {"evaluator": "rubric", "metric": "consistency", "n": 7}
+    metrics["rows"] = [*won, *agreed, other]
+    metrics["verdict"] = {"primary": won[1]}
+    scores = {
+        "base": {"judge.consistency": 0.2, "judge.win_rate": 0.5},
+        "tuned": {"judge.consistency": 0, "judge.win_rate": 1.0},
+    }
+    sample = {"split": "test", "set": "test", "role": "target", "id": "1", "answers": {}, "scores": scores}
+    role = answers.scored([sample], metrics, "target")
+    assert role is not None
+    assert (role.unit, role.rows[0][1]) == ("win_rate", {"base": 0.5, "tuned": 1.0})
+    lines = [line[1:3] for line in table._lines(metrics, ["base", "tuned"])]
+    assert lines[1:] == [["judge.consistency", "n=40"], ["rubric.consistency", "n=7"]]
 
 
 def test_p_values_have_columns_where_they_exist(tmp_path: Path) -> None:

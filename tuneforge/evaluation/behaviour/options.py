@@ -44,7 +44,9 @@ def reordered(row: Row, random: Random) -> Row | None:
     """
     question = asked(row.columns)
     lines, choices = _options(question), [str(one) for one in row.columns.get("choices") or ()]
-    texts = [match[2] for match in lines] or choices
+    labelled = _options("\n".join(choices))
+    labelled = labelled if len(labelled) == len(choices) else []
+    texts = [match[2] for match in lines or labelled] or choices
     if len(texts) < 2 or (lines and choices and len(lines) != len(choices)):
         return None
     order = list(range(len(texts)))
@@ -58,6 +60,9 @@ def reordered(row: Row, random: Random) -> Row | None:
     columns = _answered(row.columns, answer)
     if choices:
         columns["choices"] = [row.columns["choices"][place] for place in order]
+    if labelled:  # as in `A)21`: the letter is the place's, and stays there
+        before = [match[0][: match.start(2) - match.start()] for match in labelled]
+        columns["choices"] = [f"{letter}{labelled[place][2]}" for letter, place in zip(before, order, strict=True)]
     if row.columns.get("references"):
         columns["references"] = [_renamed(str(text), texts, order) or text for text in row.columns["references"]]
     return asking(row, question, **columns)
