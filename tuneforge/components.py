@@ -388,7 +388,10 @@ class Evaluator(Component):
         return ""
 
     def aggregate(self, stats: Mapping[str, ndarray]) -> Stats:
-        """Metrics of one (bootstrap) sample from arrays (n,) of each statistic."""
+        """Metrics of some of the rows, from arrays (n,) of each statistic.
+
+        Intervals leave rows out, permutation tests swap those of two variants; so it is called thousands of times.
+        """
         return {m.name: float(stats[m.name].mean()) for m in self.metrics}
 
     def curves(self, stats: Mapping[str, ndarray]) -> Mapping[str, Sequence[Stats]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -128,6 +129,10 @@ class Answer(NamedTuple):
     """Summed log-probability (nats) of the generated tokens and of the one that ended them; None: not known."""
 
 
+UNIT = (0.0, 1.0)
+"""Bounds of shares and of means of them."""
+
+
 class Metric(NamedTuple):
     """A number that an evaluator reports."""
 
@@ -137,6 +142,8 @@ class Metric(NamedTuple):
     """In the model's own unit: nothing is reported of a variant that says it counts another, as a rule may."""
     share: bool = True
     """Values that all happen to be 0, ½ or 1 are those of a share; False: of a scale, where they are numbers."""
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    """Least and greatest value that there can be; no interval leaves them."""
 
 
 class Stage(NamedTuple):

@@ -37,7 +37,7 @@ def rows(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Metric rows with each contestant as a `model` and `against` as `versus`, and in words what could not be made.
 
-    Intervals are those of a run: Wilson, Newcombe, paired bootstrap, over groups. A number that does not equal the one
+    Intervals are those of a run: Wilson, Newcombe, paired jackknife, over groups. A number that does not equal the one
     that its run recorded is not made again: it stands as recorded, without a difference.
     """
     run, notes = measuring(against.folder, (place.evaluator for place in shared))

@@ -1,4 +1,4 @@
-"""Intervals and p-values of all metrics of an evaluator at once: one draw of rows serves them all."""
+"""Intervals and p-values of all metrics of an evaluator at once: one choice of rows serves them all."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tuneforge.components import Evaluator
 from tuneforge.evaluation.measure import Cell
 from tuneforge.evaluation.significance import swaps
-from tuneforge.evaluation.statistics import Floats, Interval, bootstraps
+from tuneforge.evaluation.statistics import Floats, Interval, jackknives
 
 
 class Resampled:
@@ -26,16 +27,21 @@ class Resampled:
         found = self._evaluator.aggregate(stats)
         return np.array([found[name] for name in self._names], dtype=np.float64)
 
+    def _about(self, *cells: Cell) -> list[NDArray[np.bool_] | None]:
+        """For each metric the rows (n,) that it is about on all sides; None: all."""
+        named = [[cell.stats[name] for cell in cells if name in cell.stats] for name in self._names]
+        return [~np.isnan(np.sum(values, axis=0)) if values else None for values in named]
+
     def _alone(self, model: str) -> dict[str, Interval]:
         cell = self._cells[model]
-        found = bootstraps(cell.stats, self._of, cell.groups, self._seed)
+        found = jackknives(cell.stats, self._of, cell.groups, self._seed, about=self._about(cell))
         # Rows that all agree tell nothing of those that would not: F1 of 20 right rows is not 1 for certain.
         told = [i if i.low < i.high else Interval(i.value, math.nan, math.nan) for i in found]
         return dict(zip(self._names, told, strict=True))
 
     def _differences(self, model: str, versus: str) -> dict[str, Interval]:
         one, other = self._cells[model], self._cells[versus]
-        found = bootstraps(one.stats, self._of, one.groups, self._seed, other.stats)
+        found = jackknives(one.stats, self._of, one.groups, self._seed, other.stats, self._about(one, other))
         return dict(zip(self._names, found, strict=True))
 
     def _swaps(self, model: str, versus: str) -> dict[str, float]:

@@ -103,8 +103,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def reaching(interval: Interval, p: float) -> Interval:
     """The interval, made to reach 0 where the p-value is above 5 %.
 
-    Percentiles are too narrow for few rows and long tails; swaps are exact however the rows are distributed. Their
-    word decides whether there is a difference at all.
+    An interval rests on an error and a skewness that are estimated from the rows; swaps are exact however the rows
+    are distributed, where the variants are alike. Their word decides whether there is a difference at all.
     """
     if not p > 0.05 or math.isnan(interval.low):
         return interval

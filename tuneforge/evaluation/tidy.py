@@ -144,12 +144,13 @@ def intervals(
     `resampled` holds what another metric of the same cells and evaluator needed already.
     """
     share, resampled = _is_share(evaluator, metric, table), resampled or Resampled(table.cells, evaluator, seed)
+    least, greatest = metric.bounds
     for model, cell in table.cells.items():
         if share:
             told = _told(cell, metric)
             yield model, "", proportion(*_chosen(told, cell.groups, cell.stats[metric.name])), math.nan
         else:
-            yield model, "", resampled.alone(model)[metric.name], math.nan
+            yield model, "", resampled.alone(model)[metric.name].within(*metric.bounds), math.nan
     for model, versus in pairs:
         if model not in table.cells or versus not in table.cells:
             continue
@@ -163,7 +164,8 @@ def intervals(
         elif share:
             yield model, versus, proportion_difference(sides[0], sides[1], groups), p
         else:
-            yield model, versus, reaching(resampled.differences(model, versus)[metric.name], p), p
+            found = reaching(resampled.differences(model, versus)[metric.name], p)
+            yield model, versus, found.within(least - greatest, greatest - least), p
 
 
 def _over_ties(values: Floats, ties: Floats, groups: Sequence[str]) -> Interval:

@@ -34,7 +34,7 @@ class Bleu(AnswerEvaluator):
     name: ClassVar[str] = "bleu"
     extra: ClassVar[str] = "metrics"
     module: ClassVar[str] = "sacrebleu"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("bleu"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("bleu", bounds=(0.0, 100.0)),)
     record: ClassVar[str] = "completion"
 
     tokenize: str = "13a"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context
 from tuneforge.evaluation.confident import ConfidenceEvaluator
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -33,10 +33,10 @@ class Calibration(ConfidenceEvaluator):
 
     name: ClassVar[str] = "calibration"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("ece", False),
-        Metric("ece_mass", False),
-        Metric("brier", False),
-        Metric("ece_scaled", False),
+        Metric("ece", False, bounds=UNIT),
+        Metric("ece_mass", False, bounds=UNIT),
+        Metric("brier", False, bounds=UNIT),
+        Metric("ece_scaled", False, bounds=UNIT),
     )
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:

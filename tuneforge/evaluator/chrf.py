@@ -32,7 +32,7 @@ class Chrf(AnswerEvaluator):
     name: ClassVar[str] = "chrf"
     extra: ClassVar[str] = "metrics"
     module: ClassVar[str] = "sacrebleu"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("chrf"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("chrf", bounds=(0.0, 100.0)),)
     record: ClassVar[str] = "completion"
 
     word_order: int = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.conversation import classes
 from tuneforge.errors import ConfigError
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -34,10 +34,10 @@ class Classification(Evaluator):
     name: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy"),
-        Metric("macro_f1"),
-        Metric("micro_f1"),
-        Metric("macro_precision"),
-        Metric("macro_recall"),
+        Metric("macro_f1", bounds=UNIT),
+        Metric("micro_f1", bounds=UNIT),
+        Metric("macro_precision", bounds=UNIT),
+        Metric("macro_recall", bounds=UNIT),
     )
     record: ClassVar[str] = "label"
 

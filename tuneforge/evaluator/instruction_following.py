@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
-from tuneforge.rows import Answer, Metric, Row, Stats
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -30,9 +30,9 @@ class InstructionFollowing(Evaluator):
     name: ClassVar[str] = "instruction_following"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("prompt_strict"),
-        Metric("instruction_strict"),
+        Metric("instruction_strict", bounds=UNIT),
         Metric("prompt_loose"),
-        Metric("instruction_loose"),
+        Metric("instruction_loose", bounds=UNIT),
     )
     record: ClassVar[str] = "prompt"
     max_tokens: ClassVar[int] = 1280

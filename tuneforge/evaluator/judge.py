@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator, Teacher
@@ -46,8 +47,8 @@ class Judge(Evaluator):
     name: ClassVar[str] = "judge"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("win_rate"), Metric("consistency"), Metric("valid"), Metric("first_position"), Metric("ties"),
-        Metric("alpha", share=False), Metric("kappa", share=False), Metric("human_agreement"),
-        Metric("human_kappa", share=False),
+        Metric("alpha", share=False, bounds=(-inf, 1.0)), Metric("kappa", share=False, bounds=(-inf, 1.0)),
+        Metric("human_agreement"), Metric("human_kappa", share=False, bounds=(-inf, 1.0)),
     )  # fmt: skip
     record: ClassVar[str] = "prompt"
     pairwise: ClassVar[bool] = True

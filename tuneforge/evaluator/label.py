@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.conversation import answer_text, references
 from tuneforge.errors import ConfigError, TuneForgeError, nearest
-from tuneforge.rows import Answer, Metric, Row, Stats
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -38,10 +38,10 @@ class Label(Evaluator):
     name: ClassVar[str] = "label"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy"),
-        Metric("macro_f1"),
-        Metric("micro_f1"),
-        Metric("macro_precision"),
-        Metric("macro_recall"),
+        Metric("macro_f1", bounds=UNIT),
+        Metric("micro_f1", bounds=UNIT),
+        Metric("macro_precision", bounds=UNIT),
+        Metric("macro_recall", bounds=UNIT),
         Metric("off_label", higher_is_better=False),
     )
     record: ClassVar[str] = "completion"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.conversation import answer_text, offers
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -38,13 +38,13 @@ class LengthBias(Evaluator):
 
     name: ClassVar[str] = "length_bias"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("length_bias", False, share=False),
-        Metric("length_controlled", share=False),
-        Metric("length_gap", False, share=False),
+        Metric("length_bias", False, share=False, bounds=UNIT),
+        Metric("length_controlled", share=False, bounds=UNIT),
+        Metric("length_gap", False, share=False, bounds=(-1.0, 1.0)),
         Metric("longer"),
         Metric("shorter"),
-        Metric("length_correlation", False, share=False),
-        Metric("length_ratio", False, share=False),
+        Metric("length_correlation", False, share=False, bounds=(-1.0, 1.0)),
+        Metric("length_ratio", False, share=False, bounds=(0.0, inf)),
         Metric("truncated", False),
     )
     record: ClassVar[str] = "completion"

@@ -23,7 +23,7 @@ class MaskedPerplexity(Evaluator):
     """
 
     name: ClassVar[str] = "masked_perplexity"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("masked_perplexity", False),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("masked_perplexity", False, bounds=(1.0, math.inf)),)
     record: ClassVar[str] = "text"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.conversation import offers, references, right_choice, split
 from tuneforge.errors import ConfigError
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -35,7 +35,7 @@ class MultipleChoice(Evaluator):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy"),
         Metric("accuracy_normalised"),
-        Metric("probability"),
+        Metric("probability", bounds=UNIT),
         Metric("margin", share=False),
     )
     record: ClassVar[str] = "completion"

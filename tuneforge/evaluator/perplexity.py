@@ -27,7 +27,10 @@ class Perplexity(Evaluator):
     """
 
     name: ClassVar[str] = "perplexity"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("bits_per_byte", False), Metric("perplexity", False))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("bits_per_byte", False, bounds=(0.0, math.inf)),
+        Metric("perplexity", False, bounds=(1.0, math.inf)),
+    )
     record: ClassVar[str] = "completion"
 
     def serves(self, columns: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -27,10 +27,10 @@ class Retrieval(Evaluator):
 
     name: ClassVar[str] = "retrieval"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("mrr"),
+        Metric("mrr", bounds=UNIT),
         Metric("accuracy_at_1"),
-        Metric("ndcg_at_10"),
-        Metric("recall_at_10"),
+        Metric("ndcg_at_10", bounds=UNIT),
+        Metric("recall_at_10", bounds=UNIT),
     )
     record: ClassVar[str] = "pair"
 

@@ -13,7 +13,7 @@ from tuneforge.components import Context
 from tuneforge.conversation import references
 from tuneforge.evaluation.answered import AnswerEvaluator, said
 from tuneforge.extras import require
-from tuneforge.rows import Answer, Metric, Row, Stats
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
@@ -36,10 +36,10 @@ class Rouge(AnswerEvaluator):
     extra: ClassVar[str] = "metrics"
     module: ClassVar[str] = "rouge_score"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("rouge1"),
-        Metric("rouge2"),
-        Metric("rougeL"),
-        Metric("rougeLsum"),
+        Metric("rouge1", bounds=UNIT),
+        Metric("rouge2", bounds=UNIT),
+        Metric("rougeL", bounds=UNIT),
+        Metric("rougeLsum", bounds=UNIT),
     )
     record: ClassVar[str] = "completion"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
@@ -34,7 +35,7 @@ class Rubric(Evaluator):
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("score", share=False),
         Metric("valid"),
-        Metric("alpha", share=False),
+        Metric("alpha", share=False, bounds=(-inf, 1.0)),
     )
     record: ClassVar[str] = "prompt"
 
@@ -55,7 +56,8 @@ class Rubric(Evaluator):
         score, valid, alpha = type(self).metrics
         several = (alpha,) if len(self.teachers) > 1 else ()
         own = tuple(Metric(name, share=False) for name in self._asking(0).names)
-        vars(self)["metrics"] = (score, *own, valid, *several)
+        scores = (metric._replace(bounds=(1.0, float(self.scale))) for metric in (score, *own))
+        vars(self)["metrics"] = (*scores, valid, *several)
         self._reached = False
         self._doubted: set[str] = set()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context
 from tuneforge.evaluation.confident import ConfidenceEvaluator
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -36,9 +36,9 @@ class Selective(ConfidenceEvaluator):
 
     name: ClassVar[str] = "selective"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("coverage"),
-        Metric("risk", False, share=False),
-        Metric("aurc", False),
+        Metric("coverage", bounds=UNIT),
+        Metric("risk", False, share=False, bounds=UNIT),
+        Metric("aurc", False, bounds=UNIT),
     )
 
     target_error: float = 0.05

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -33,7 +33,11 @@ class SpanF1(Evaluator):
     """
 
     name: ClassVar[str] = "span_f1"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("f1"), Metric("precision"), Metric("recall"))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("f1", bounds=UNIT),
+        Metric("precision", bounds=UNIT),
+        Metric("recall", bounds=UNIT),
+    )
     record: ClassVar[str] = "tags"
 
     reading: Reading = Reading.lenient

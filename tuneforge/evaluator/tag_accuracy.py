@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -18,7 +18,7 @@ class TagAccuracy(Evaluator):
     """Share of all words whose predicted tag is the true one; where most words are outside of entities it is high."""
 
     name: ClassVar[str] = "tag_accuracy"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("tag_accuracy"),)
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("tag_accuracy", bounds=UNIT),)
     record: ClassVar[str] = "tags"
 
     def measure(self, lm: LM, rows: Sequence[Row], context: Context, versus: LM | None = None) -> Iterable[Stats]:

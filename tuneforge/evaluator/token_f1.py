@@ -9,7 +9,7 @@ from typing import ClassVar
 from tuneforge.conversation import references
 from tuneforge.evaluation.answered import AnswerEvaluator, said
 from tuneforge.evaluation.squad import normalised
-from tuneforge.rows import Answer, Metric, Row, Stats
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats
 
 Shares = tuple[float, float, float]
 
@@ -24,7 +24,11 @@ class TokenF1(AnswerEvaluator):
     """
 
     name: ClassVar[str] = "token_f1"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("token_f1"), Metric("precision"), Metric("recall"))
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("token_f1", bounds=UNIT),
+        Metric("precision", bounds=UNIT),
+        Metric("recall", bounds=UNIT),
+    )
     record: ClassVar[str] = "completion"
 
     def score(self, row: Row, answer: Answer) -> Stats:

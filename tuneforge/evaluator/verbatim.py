@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from math import inf, nan
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
@@ -33,7 +33,7 @@ class Verbatim(Evaluator):
     """
 
     name: ClassVar[str] = "verbatim"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("verbatim", False), Metric("longest", False))
+    metrics: ClassVar[tuple[Metric, ...]] = (Metric("verbatim", False), Metric("longest", False, bounds=(0.0, inf)))
     record: ClassVar[str] = "text"
     memorised: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""All metrics of an evaluator from the same draws."""
+"""All metrics of an evaluator from the same rows."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
-from tuneforge.evaluation.measure import Cell
+from tuneforge.evaluation.measure import Cell, Place
 from tuneforge.evaluation.resampled import Resampled
-from tuneforge.evaluation.statistics import bootstrap
+from tuneforge.evaluation.statistics import jackknife
+from tuneforge.evaluation.tidy import Table, intervals
 from tuneforge.evaluator.classification import Classification
+from tuneforge.evaluator.consistency import Consistency
 
 
 def cell(right: int, n: int = 40) -> Cell:
@@ -19,11 +21,11 @@ def cell(right: int, n: int = 40) -> Cell:
     return Cell(stats, [str(i) for i in range(n)])
 
 
-def test_each_metric_is_as_if_it_were_drawn_alone() -> None:
+def test_each_metric_is_as_if_it_were_alone() -> None:
     cells = {"base": cell(20), "tuned": cell(33)}
     found = Resampled(cells, Classification(), 3)
     for name in ("macro_f1", "micro_f1"):
-        alone = bootstrap(
+        alone = jackknife(
             cells["tuned"].stats,
             lambda s, name=name: float(Classification().aggregate(s)[name]),
             cells["tuned"].groups,
@@ -41,3 +43,28 @@ def test_rows_that_all_agree_give_no_interval_of_f1() -> None:
     assert math.isnan(found.alone("base")["macro_f1"].low)
     assert found.differences("tuned", "base")["macro_f1"] == (0, 0, 0)
     assert found.p_values("tuned", "base")["macro_f1"] == 1
+
+
+def test_intervals_end_where_their_metric_does() -> None:
+    evaluator = Classification()
+    macro_f1 = next(metric for metric in evaluator.metrics if metric.name == "macro_f1")
+    cells = {"tuned": cell(19, 20), "base": cell(1, 20)}
+    table = Table(Place("classification", "test", "set"), "target", "protocol", cells)
+    uncut = Resampled(cells, evaluator, 0)
+    assert uncut.alone("tuned")["macro_f1"].high > 1 < uncut.differences("tuned", "base")["macro_f1"].high
+    found = {
+        (model, versus): i for model, versus, i, _ in intervals(table, evaluator, macro_f1, 0, [("tuned", "base")])
+    }
+    assert found["tuned", ""].high == 1
+    assert found["base", ""].low == 0
+    assert found["tuned", "base"].high == 1
+    assert 0.5 < found["tuned", "base"].low < 0.9
+
+
+def test_a_metric_about_few_rows_knows_that_they_are_few() -> None:
+    told = np.array([0.0, 0.2, 0.9, 0.4])
+    padded = np.concatenate([told, np.full(100, math.nan)])
+    stats = dict.fromkeys(("consistency", "right_in_all", "right"), padded)
+    cells = {name: Cell(one, [str(i) for i in range(104)]) for name, one in {"tuned": stats, "base": stats}.items()}
+    alone = jackknife({"x": told}, lambda s: float(s["x"].mean()), list("abcd"))
+    assert np.allclose(Resampled(cells, Consistency(), 0).alone("tuned")["right"], alone)
