@@ -28,9 +28,9 @@ class Resampled:
         return np.array([found[name] for name in self._names], dtype=np.float64)
 
     def _about(self, *cells: Cell) -> list[NDArray[np.bool_] | None]:
-        """For each metric the rows (n,) that it is about on all sides; None: all."""
+        """For each metric the rows (n,) that it is about on some side; None: all."""
         named = [[cell.stats[name] for cell in cells if name in cell.stats] for name in self._names]
-        return [~np.isnan(np.sum(values, axis=0)) if values else None for values in named]
+        return [np.logical_or.reduce([~np.isnan(one) for one in sides]) if sides else None for sides in named]
 
     def _alone(self, model: str) -> dict[str, Interval]:
         cell = self._cells[model]

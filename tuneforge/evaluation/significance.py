@@ -115,8 +115,9 @@ def detectable(interval: Interval) -> float:
     """The smallest true difference that as many rows find with 80 % power, two-sided at 5 %.
 
     `(z(.975) + z(.80)) x standard error`, the standard error being the 95 % interval's half width over z(.975): the
-    observed paired variance decides, by the interval on which the verdict rests. NaN where no row differs in a metric
-    that is no share, for then nothing was seen of how differences vary.
+    observed paired variance decides, by the interval on which the verdict rests. Where differences are skewed, gains
+    and losses of that size are not found equally often: from 66 to 99 % of them in 20 exponential ones. NaN where no
+    row differs in a metric that is no share, for then nothing was seen of how differences vary.
     """
     half = (interval.high - interval.low) / 2
     return half * (Z + Z_POWER) / Z if half > 0 else math.nan

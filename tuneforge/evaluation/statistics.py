@@ -166,6 +166,7 @@ def _skewed_t(value: float, left: Floats) -> Interval:
     A skewed metric lies beyond Student's bound on the side of its long tail too often, and too rarely on the other
     side. Hall's transformation (Journal of the Royal Statistical Society B 54, 1992) corrects the long side. On
     the short one Student's bound stays: to shorten it by a skewness estimated from few rows is to claim too much.
+    Very long tails (lognormal, sigma 1; Pareto, alpha 3) of 20 rows are covered to 92 or 93 %: docs/evaluation.md.
     """
     count = len(left)
     if count < 2 or not np.isfinite(left).all():
