@@ -213,7 +213,8 @@ def _others(found: Sequence[Any]) -> str:
 
 def result(table: Any, verdict: Verdict, gate: str) -> None:
     """The table of results, the verdict and what the gate says of it."""
-    terminal.console().print(table)
+    if table.row_count:
+        terminal.console().print(table)
     for hint in verdict.hints:
         say("", hint)
     heading(f"Verdict {verdict.decision.upper()}", f"{verdict.reason}      gate {gate}", STYLES[verdict.decision])

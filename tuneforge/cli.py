@@ -191,6 +191,8 @@ def _run(arguments: Arguments) -> int:
         return commands.check(arguments.paths, arguments.overrides, arguments.config_dirs)
     if len(arguments.paths) > 1 or any(not p.endswith((".yaml", ".yml")) for p in arguments.paths):
         word = next((p for p in arguments.paths if not p.endswith((".yaml", ".yml"))), arguments.paths[-1])
+        if word in COMMANDS:
+            raise ConfigError(f"'{word}' is a command, which stands first: tuneforge {word} …")
         raise ConfigError(f"'{word}': no such command, and no YAML file or KEY=VALUE.{nearest(word, COMMANDS)}")
     file = arguments.paths[0] if arguments.paths else None
     if arguments.multirun:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tuneforge.evaluation.measure import Measured
     from tuneforge.model.brought import Origin
     from tuneforge.model.hf import Hf
+    from tuneforge.preparation.prepare import Prepared
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,15 @@ def _brought(name: str, folder: Path) -> Candidate:
     return Candidate(name, base, origin if origin.base is not None else None)
 
 
+def _no_rows(prepared: Prepared) -> str:
+    """Why there is nothing to measure: no set, or none of whose rows can be used."""
+    unused = [one for one in prepared.rejected if one.row.source.startswith("test.")]
+    if not unused:
+        return "evaluate: there is no test set; name one: test=test.jsonl"
+    first = f"{unused[0].row.place}: {unused[0].reason}"
+    return f"evaluate: no row of the test sets can be used, {len(unused):,} are quarantined, as {first}"
+
+
 def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Record) -> None:
     from tuneforge.evaluation.confusion import confusions
     from tuneforge.evaluation.curve_data import curves
@@ -148,7 +158,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     context.train, context.held_out = prepared.train, prepared.held_out
     sets = [held for held in prepared.held_out if held.split == "test" and held.rows]
     if not sets:
-        raise ConfigError("evaluate: there is no test set; name one: test=test.jsonl")
+        raise ConfigError(_no_rows(prepared))
     evaluators, notes = default_evaluators(run, sets, execute.evaluators())
     for note in notes:
         context.note(note)

@@ -232,7 +232,7 @@ def judge(run: Run, ready: Ready, base: Base, fitted: Fitted, context: RunContex
     measured = base.measured.merge(measure(run, {"tuned": tuned}, ready.sets, ready.evaluators, context, base.measured))
     metrics = rows(run, measured)
     found = [asdict(one) for one in of_deciding(deciding(run, metrics), measured, context)]
-    verdict = decide(run, metrics, base.choice.name, found)
+    verdict = decide(run, metrics, base.choice.prompt, found)
     variants = {name: dict(facts) for name, facts in measured.variants.items()}
     beaten = PROMPTED if run.strategy.head == "causal_lm" else base.choice.lm.variant
     variants.setdefault(beaten, {}).update(base.choice.facts)

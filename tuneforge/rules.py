@@ -143,7 +143,14 @@ def _evaluation_problems(run: Run) -> Iterator[str]:
     chosen = list(run.evaluator) or list(run.strategy.evaluators)
     if run.gate.metric and run.gate.metric.split(".")[0] not in chosen:
         name = run.gate.metric.split(".")[0]
-        yield f"gate.metric={run.gate.metric}: no evaluator '{name}' ({', '.join(chosen)}).{nearest(name, chosen)}"
+        near = nearest(name, chosen) or _metric_like(run, name)
+        yield f"gate.metric={run.gate.metric}: no evaluator '{name}' ({', '.join(chosen)}).{near}"
+
+
+def _metric_like(run: Run, name: str) -> str:
+    """Of evaluators that the config names: the metric that was meant, with its evaluator."""
+    metrics = ((key, metric.name) for key, one in run.evaluator.items() for metric in one.metrics)
+    return next((f" Did you mean '{key}.{metric}'?" for key, metric in metrics if nearest(name, [metric])), "")
 
 
 def _baseline_problems(run: Run) -> Iterator[str]:

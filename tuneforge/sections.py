@@ -168,7 +168,7 @@ class Gate:
     min_gain: float = 0.0
     """The tuned model must be proven better than the baseline by more than this."""
     against: str | None = None
-    """What the gain is counted from: base, prompted, or an earlier run's directory; null: the best prompt or rule."""
+    """What the gain is counted from: base, prompted or an earlier run's folder; null: best prompt or rule, and base."""
     require: list[str] = field(default_factory=list)
     """Gains that must be proven, each as METRIC@SET/BY:SLICE>=GAIN, as in exact_match>=0.05; @ and / may be absent."""
     allow: list[str] = field(default_factory=list)

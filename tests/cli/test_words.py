@@ -58,6 +58,7 @@ def test_a_config_error_needs_no_torch() -> None:
     ("words", "parts"),
     [
         (["chekc"], ["chekc", "'check'"]),
+        (["seed=1", "evaluate", "tiny"], ["'evaluate' is a command, which stands first: tuneforge evaluate …"]),
         (["--form", "x"], ["--form", "'--from'"]),
         (["--from"], ["needs a folder"]),
         (["check", "--from", "outputs/v1"], ["name the run itself: tuneforge check outputs/v1"]),

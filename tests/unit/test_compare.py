@@ -178,6 +178,19 @@ def test_a_terminated_evaluation_is_recorded_as_such(
     assert "SIGTERM" in capsys.readouterr().err
 
 
+def test_a_set_of_which_no_row_can_be_used_is_not_called_missing(
+    models: Path, evaluate: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("numbers.jsonl").write_text('{"prompt": "a?", "completion": 1}\n')
+    words = ["evaluate", str(models / "base"), "evaluator=exact_match"]
+    assert cli.main([*words, "test=numbers.jsonl"]) == 2
+    assert (
+        "evaluate: no row of the test sets can be used, 1 are quarantined, as numbers.jsonl:1: wrong type: 'completion'"
+        " is a number, not text; '{completion}' instead of the column makes text of it"
+    ) in capsys.readouterr().err
+    assert cli.main([*words, "test=numbers.jsonl", "test.numbers.columns.completion='{completion}'"]) == 0
+
+
 def test_a_model_named_twice_is_refused(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["evaluate", str(models / "base"), str(models / "base")]) == 2
     assert "is named 2 times" in capsys.readouterr().err

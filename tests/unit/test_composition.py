@@ -146,6 +146,7 @@ def test_experiments_of_a_config_dir_may_name_paths(tmp_path: Path) -> None:
             ["evaluator.exact_match.sets: 'helpdesk_validation' is a validation set", "(general_test, helpdesk_test)"],
         ),
         (["gate.metric=exactmatch.x"], ["gate.metric", "exact_match"]),
+        (["evaluator=label", "gate.metric=acuracy"], ["gate.metric=acuracy", "Did you mean 'label.accuracy'?"]),
         (["model=hf", "model.path=x", "model.token=abc"], ["model.token", "${oc.env:NAME}"]),
         (["audit=null"], ["audit=null: holds several keys", "'audit.skip=[…]'", "audit.fail_on, audit.skip"]),
         (["audit.skip=null"], ["audit.skip=null: is a list", "'audit.skip=[]'"]),

@@ -73,7 +73,8 @@ def _distribution(what: str, counted: Sequence[tuple[Row, int]], drawn: str) -> 
         text=text,
         count=len(out),
         of=len(counted),
-        action="Look whether these are what they should be; `+transform=length` leaves them out." if out else "",
+        action="Look whether these are what they should be; `+transform=length` and a bound leave them out."
+        * bool(out),
         rows=shown((row, f"{length:,} words") for row, length in sorted(out, key=lambda one: -one[1])),
         numbers={"median": middle, "p90": ninth, "p99": last, "max": lengths[-1]},
         bars=_bins(lengths),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import figure
+from tuneforge.evaluation.likelihood import Quiet
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import PROMPTED, Measured, measure
 from tuneforge.evaluation.prompt import PLAIN, Place, Prompt
@@ -41,6 +42,11 @@ class Choice:
     metric: str = ""
     rows: int = 0
     """Validation rows on which it was chosen."""
+
+    @property
+    def prompt(self) -> str:
+        """In a sentence: `the best prompt (4-shot)`; nothing was best where nothing was compared."""
+        return f"{'the best' if self.rows else 'a fixed'} prompt ({self.name})"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -244,7 +250,9 @@ class Search:
         self.candidates |= new
         missing = {name: lm for name, lm in self.candidates.items() if name not in self.scores}
         held = HeldOut("validation", "validation", "target", self.rows)
-        measured = measure(self.run, missing, [held], {self.key: self.evaluator}, self.context)
+        # What evaluators say of the chosen one they say again on the test rows.
+        quiet = Quiet.like(self.context)
+        measured = measure(self.run, missing, [held], {self.key: self.evaluator}, self.context, quiet=quiet)
         self.scores |= {name: self._score(measured, name) for name in missing}
 
     def _score(self, measured: Measured, name: str) -> float:

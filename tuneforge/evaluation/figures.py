@@ -30,8 +30,14 @@ def digits_for(low: float | None, high: float | None) -> int:
 
 
 def with_interval(value: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
-    """`.81 [.77,.84]`; only the value where there is no interval."""
+    """`.81 [.77,.84]`; only the value where there is no interval.
+
+    A difference has as many decimals as it takes to see on which side of 0 its bounds lie: `-.0129 [-.0251,-.0007]`.
+    """
     digits = digits_for(low, high)
+    if sign:
+        hidden = (abs(bound) for bound in (low, high) if bound is not None and 1e-5 <= abs(bound) < 0.5 * 10**-digits)
+        digits = max([digits, *(digits_for(0, 2 * bound) for bound in hidden)])
     if low is None or high is None:
         return figure(value, digits, sign)
     return f"{figure(value, digits, sign)} [{figure(low, digits, sign)},{figure(high, digits, sign)}]"

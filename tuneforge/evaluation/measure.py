@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 PROMPTED = "prompted"
+LISTS = ("choices", "tokens", "tags")
+LACKING = (
+    ("completion",), ("choices",), ("prompt",), ("text",), ("label",), ("prompt", "completion"),
+    ("completion", "choices"), ("text", "label"), ("tokens", "tags"), ("anchor", "positive"), ("chosen", "rejected"),
+    ("prompt", "chosen", "rejected"),
+)  # fmt: skip
+"""Columns that a row may lack together, the fewest first."""
 MEMORISED = 500
 """Rows that trained, at most, of which a model is asked what it memorised."""
 
@@ -160,11 +167,13 @@ def measure(
     evaluators: Mapping[str, Evaluator],
     context: Context,
     before: Measured | None = None,
+    quiet: Context | None = None,
 ) -> Measured:
     """Every variant on every set that an evaluator serves. `prompted` is measured on target sets only.
 
     A pairwise evaluator compares with the variant that has to be beaten: one among `before`, whose answers are
     recorded there; without `before` one of these variants, and only that one is measured, as a tie with itself.
+    `quiet` is what evaluators are given instead of the context, where what they note would be too much.
     """
     measured = Measured(evaluators=dict(evaluators), sets={(s.split, s.name): s for s in [*sets, *_trained(context)]})
     brought = _brought(evaluators, {held.split for held in sets}, context)
@@ -187,7 +196,7 @@ def measure(
             if before is None and name != opponent:
                 continue
             versus = Replayed(opponent, before.said) if before else None
-        stats = list(evaluator.measure(recorders[name], rows, context, versus))
+        stats = list(evaluator.measure(recorders[name], rows, quiet or context, versus))
         measured.cells[place, name] = _cell(place, rows, stats)
     _describe(measured, variants, context)
     return measured
@@ -253,12 +262,23 @@ def _refuse_unused(run: Run, measured: Measured, places: Sequence[Place]) -> Non
     for key, evaluator in measured.evaluators.items():
         if key not in run.evaluator or key in used or evaluator.memorised or not any(sets.values()):
             continue
-        columns = sorted({name for rows in sets.values() for row in rows[:1] for name in row.columns})
+        place, first = next((place, rows[0].columns) for place, rows in sets.items() if rows)
+        lacking = _lacking(evaluator, first)
+        keys = " ".join(f"{place}.columns.{name}=NAME" for name in lacking)
+        hint = f"; say which columns these are: {keys}" if keys else ""
         raise ConfigError(
-            f"evaluator={key}: no row of {', '.join(sets)} has what it needs ({evaluator.record}), they have"
-            f" {', '.join(columns)}; map its columns, as {next(iter(sets))}.columns.completion=NAME"
+            f"evaluator={key}: no row of {', '.join(sets)} has what it needs: {place} has {', '.join(sorted(first))}"
+            f" and lacks {' and '.join(lacking) or evaluator.record}{hint}"
             " (docs/evaluation.md: what each evaluator reads)"
         )
+
+
+def _lacking(evaluator: Evaluator, columns: Mapping[str, Any]) -> Sequence[str]:
+    """The fewest columns with which the evaluator would serve rows like this one; none where columns do not decide."""
+    for names in LACKING:
+        if evaluator.serves({**columns, **{name: ["a", "b"] if name in LISTS else "a" for name in names}}):
+            return names
+    return ()
 
 
 def _cell(place: Place, rows: Sequence[Row], stats: Sequence[Stats]) -> Cell:

@@ -63,6 +63,13 @@ class Recorder:
         return self.lm.reward(rows, column)
 
 
+def remember(lm: LM, rows: Sequence[Row], texts: Sequence[str]) -> None:
+    """What a variant chose without saying a word, for the samples; an answer that it gave in words stays."""
+    if isinstance(lm, Recorder):
+        for row, text in zip(rows, texts, strict=True):
+            lm.answers.setdefault((lm.variant, row_key(row)), Answer(text))
+
+
 def _named(row: Row, shares: Floats, labels: Sequence[str]) -> str:
     if isinstance(row.columns["label"], list):
         return ", ".join(label for label, share in zip(labels, shares, strict=True) if share > 0.5)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tuneforge.conversation import answer_text, classes, split
+from tuneforge.conversation import answer_text, classes, references, split
 from tuneforge.evaluation.figures import finite
 from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.measure import Measured
@@ -63,8 +63,8 @@ def _scores(
 
 
 def _asked(row: Row) -> dict[str, Any]:
-    """The prompt as a text or messages, and the reference, of a pair the chosen answer with the rejected one beside it;
-    a plain text is its own reference."""
+    """The prompt as a text or messages, and the reference, and all where there are several; of a pair the chosen answer
+    with the rejected one beside it; a plain text is its own reference."""
     for column in ("completion", "chosen"):
         parts = split(row.columns, column)
         if parts:
@@ -72,7 +72,9 @@ def _asked(row: Row) -> dict[str, Any]:
             if len(prompt) == 1 and set(prompt[0]) <= {"role", "content"}:
                 prompt = prompt[0]["content"]
             pair = {"rejected": answer_text(row.columns, "rejected")} if column == "chosen" else {}
-            return {"prompt": prompt, "reference": answer_text(row.columns, column)} | pair
+            right = references(row.columns) if column == "completion" else ()
+            several = {"references": list(right)} if len(right) > 1 else {}
+            return {"prompt": prompt, "reference": answer_text(row.columns, column)} | several | pair
     if (named := classes(row.columns)) is not None:
         return {"prompt": row.columns["text"], "reference": ", ".join(named)}
     if row.columns.get("tags") is not None:

@@ -97,11 +97,11 @@ def deciding(run: Run, rows: Sequence[MetricRow]) -> list[MetricRow]:
 
 
 def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequence[MetricRow] = ()) -> Verdict:
-    """The verdict over the test sets. `prompt` names the best prompt, as in `4-shot`.
+    """The verdict over the test sets. `prompt` says what prompt the gain is counted from: `the best prompt (4-shot)`.
 
-    Better: the paired lower bound of the gain in the primary metric is above gate.min_gain, and no budget or allowed
-    loss is proven broken. Worse: its upper bound is below 0, or one of them is proven broken. Else not proven.
-    `slices` are those of metrics.json, for rules that name one.
+    Better: the paired lower bound of the gain in the primary metric is above gate.min_gain, over the base as well where
+    gate.against names nobody, and no budget or allowed loss is proven broken. Worse: an upper bound is below 0, or one
+    of them is proven broken. Else not proven. `slices` are those of metrics.json, for rules that name one.
     """
     tested = [row for row in rows if row["split"] == "test"]
     budgets = _budgets(run, tested)
@@ -112,16 +112,16 @@ def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequen
         decision = Decision.worse if broken else Decision.not_proven
         reason = "; ".join([missing, *_budget_words(budgets), *gate_rules.words(ruled)])
         return Verdict(decision, reason, None, budgets, _hints(budgets, tested), ruled)
-    gain, low, high = _gain(primary)
-    collapsed = gain is None and _base_is_finite(tested, primary)
-    if broken or collapsed or (high is not None and high < 0):
+    plain = _over_base(run, tested, primary)
+    proved = {_proved(run, row) for row in (primary, *plain)}
+    collapsed = primary["value"] is None and _base_is_finite(tested, primary)
+    if broken or collapsed or Decision.worse in proved:
         decision = Decision.worse
-    elif low is not None and gain is not None and low > run.gate.min_gain and gain > 0:
-        decision = Decision.better
     else:
-        decision = Decision.not_proven
-    reason = "; ".join([_words(run, primary, prompt, collapsed), *_budget_words(budgets), *gate_rules.words(ruled)])
-    hints = [*_primary_hint(run, primary), *_hints(budgets, tested)]
+        decision = Decision.better if proved == {Decision.better} else Decision.not_proven
+    words = [_words(run, primary, prompt, collapsed), *_plain_words(run, primary, plain)]
+    reason = "; ".join([*words, *_budget_words(budgets), *gate_rules.words(ruled)])
+    hints = [*_primary_hint(run, primary, plain), *_hints(budgets, tested)]
     return Verdict(decision, reason, dict(primary), budgets, hints, ruled)
 
 
@@ -161,6 +161,27 @@ def _opponent(run: Run, rows: Sequence[MetricRow]) -> str:
         measured = ", ".join(sorted(there))
         raise ConfigError(f"gate.against={run.gate.against}: not measured on the target sets (there is {measured})")
     return wanted or beaten(there - {EARLIER})
+
+
+def _over_base(run: Run, rows: Sequence[MetricRow], primary: MetricRow) -> list[MetricRow]:
+    """The same difference from the base, where the gain is counted from another and gate.against names nobody.
+
+    What was chosen on validation rows may do worse on the test rows than the model as found, which then has to be
+    beaten: who beats both is called better by chance no more often than who beats one.
+    """
+    if run.gate.against is not None or primary["versus"] == "base":
+        return []
+    keys = ("model", "evaluator", "metric", "set")
+    return [row for row in rows if row["versus"] == "base" and all(row[key] == primary[key] for key in keys)]
+
+
+def _proved(run: Run, row: MetricRow) -> Decision:
+    """What the interval of one difference says."""
+    gain, low, high = _gain(row)
+    if high is not None and high < 0:
+        return Decision.worse
+    more = low is not None and gain is not None and low > run.gate.min_gain and gain > 0
+    return Decision.better if more else Decision.not_proven
 
 
 def _names(row: MetricRow) -> tuple[str, str]:
@@ -220,7 +241,7 @@ def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
     if row["versus"] == EARLIER:
         against = f"the earlier run {run.gate.against}"
     if row["versus"] == "prompted":
-        against = f"the best prompt ({prompt})" if prompt else "the best prompt"
+        against = prompt or "the best prompt"
     if collapsed:
         return f"{row['metric']} of the tuned model is not a finite number"
     over = "over" if row["higher_is_better"] else "against"
@@ -232,6 +253,17 @@ def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
     if run.gate.min_gain:
         text += f", where more than {figure(run.gate.min_gain, sign=True)} is asked"
     return text
+
+
+def _plain_words(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
+    """`-.08 [-.15,-.01] over the base`, where it is less than over the prompt or rule, and does not prove as much."""
+    words = []
+    for one in plain:
+        gain, over = _gain(one)[0], _gain(row)[0]
+        if _proved(run, one) is not Decision.better and gain is not None and (over is None or gain < over):
+            side = "over" if one["higher_is_better"] else "against"
+            words.append(f"{with_interval(one['value'], one['low'], one['high'], sign=True)} {side} the base")
+    return words
 
 
 def _budget_words(budgets: Sequence[Judged]) -> list[str]:
@@ -273,9 +305,10 @@ def _nothing_to_lose(base: MetricRow, budget: float) -> bool:
     return bool(base["low"] >= 0 and base["value"] <= budget)
 
 
-def _primary_hint(run: Run, row: MetricRow) -> list[str]:
-    """How likely the deciding difference is by chance; where it is not settled, what would settle it."""
-    return [*_chance(row), *_unsettled(run, row)]
+def _primary_hint(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
+    """How likely the deciding difference is by chance; where it, or that from the base, is not settled, what would."""
+    rows = (row, *plain)
+    return [*_chance(row), *next((words for one in rows if (words := _unsettled(run, one))), [])]
 
 
 def _chance(row: MetricRow) -> list[str]:

@@ -86,10 +86,10 @@ def _say(variant: str, predicted: ndarray, true: ndarray, context: Context) -> N
     best, worst = (end(recalls, key=recalls.__getitem__) for end in (max, min))
     never = sum(not recall for recall in recalls.values())
     silent = int((true.any(0) & ~predicted.any(0)).sum())
-    undefined = f"; {silent:,} are never predicted: their precision is undefined and counts as 0" if silent else ""
+    undefined = f"; never predicted: {silent:,}, whose precision is undefined and counts as 0" if silent else ""
     context.note(
-        f"{variant}: recall by class from {recalls[worst]:.2f} ({worst}) to {recalls[best]:.2f} ({best}); {never:,} of"
-        f" {len(recalls):,} classes are never found{undefined}",
+        f"{variant}: recall by class from {recalls[worst]:.2f} ({worst}) to {recalls[best]:.2f} ({best}); never"
+        f" found: {never:,} of {len(recalls):,}{undefined}",
         **{f"recall.{name}": recall for name, recall in recalls.items()},
     )
 

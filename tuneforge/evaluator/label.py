@@ -150,7 +150,7 @@ class Label(Evaluator):
         if len(silent):
             there = np.count_nonzero(counts.true)
             context.note(
-                f"label of {variant}: {len(silent):,} of {there:,} classes are never answered, as"
-                f" '{names[silent[0]]}': their precision is undefined, and it and their F1 count as 0",
+                f"label of {variant}: in {len(stats):,} rows {len(silent):,} of {there:,} classes are never"
+                f" answered, as '{names[silent[0]]}': their precision is undefined, and it and their F1 count as 0",
                 never_answered=len(silent),
             )

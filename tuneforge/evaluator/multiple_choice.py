@@ -69,13 +69,16 @@ class MultipleChoice(Evaluator):
                 f"evaluator.multiple_choice: of {len(refused):,} of {len(rows):,} rows the right choice cannot be told,"
                 f" as {refused[0][0].place}: {refused[0][1]}"
             )
-        from tuneforge.evaluation.choices import answered
+        from tuneforge.evaluation.choices import answered, likely
+        from tuneforge.evaluation.recorder import remember
 
         asked = [answered(row, text) for row, texts in zip(rows, choices, strict=True) for text in texts]
-        scores, found, begin = lm.log_probs(asked, "completion"), [], 0
+        scores, found, taken, begin = lm.log_probs(asked, "completion"), [], [], 0
         for texts, place in zip(choices, right, strict=True):
             found.append(_scored(scores[begin : begin + len(texts)], int(place)))
+            taken.append(texts[int(likely(scores[begin : begin + len(texts)]).argmax())])
             begin += len(texts)
+        remember(lm, rows, taken)
         return found
 
     def _choices(self, row: Row) -> list[str]:

@@ -61,11 +61,11 @@ class QueryExecution(Evaluator):
         return _stats(self._faults([answer], self._expected([row]))[0])
 
     def _faults(self, answers: Sequence[Answer], expected: Sequence[tuple[Path, list[Any]]]) -> list[tuple[str, str]]:
-        """(kind, detail) of each answer: kind is empty, `does not run` or `other result`."""
+        """(kind, detail) of each answer: kind is empty, `cannot run` or `other result`."""
         from tuneforge.evaluation.execution.queries import fault
 
         return [
-            ("does not run", answer.error) if answer.error else fault(path, answer.text, results, self.timeout)
+            ("cannot run", answer.error) if answer.error else fault(path, answer.text, results, self.timeout)
             for answer, (path, results) in zip(answers, expected, strict=True)
         ]
 
@@ -87,4 +87,4 @@ class QueryExecution(Evaluator):
 
 
 def _stats(found: tuple[str, str]) -> Stats:
-    return {"query_execution": float(not found[0]), "valid": float(found[0] != "does not run")}
+    return {"query_execution": float(not found[0]), "valid": float(found[0] != "cannot run")}

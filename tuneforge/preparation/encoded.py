@@ -35,7 +35,8 @@ def refuse(run: Run, rejected: Sequence[Rejected], total: int, what: str = "trai
     kinds = Counter(kind_of(r.reason) for r in rejected).most_common(SHOWN)
     share = len(rejected) / total
     long = any(kind == "too long" for kind, _ in kinds)
-    hint = "raise batch.max_length, leave them out with +transform=length, or " if long else ""
+    bound = "+transform=length transform.length.max_characters=N"
+    hint = f"raise batch.max_length, leave them out with {bound}, or " if long else ""
     raise DataRefused(
         f"data refused:\n  {len(rejected):,} of {total:,} {what} cannot be used by strategy={run.strategy.name} "
         f"({share:.1%}, max_quarantined={run.max_quarantined}):\n"

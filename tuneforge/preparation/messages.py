@@ -5,6 +5,7 @@ A reason reads `kind: detail`; rejected rows are counted by kind.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ def kind_of(reason: str) -> str:
 def text(value: Any, where: str) -> str:
     """`value`, if it is text that can be encoded; it may be empty."""
     if not isinstance(value, str):
-        raise Unusable(f"wrong type: {where} is {_type(value)}, not text")
+        raise Unusable(f"wrong type: {where} is {_type(value)}, not text{_as_text(value, where)}")
     if "\0" in value:
         raise Unusable(f"NUL character: in {where} at character {value.index(chr(0)) + 1}")
     if not value.isascii():
@@ -81,6 +82,13 @@ def filled(value: Any, where: str, kind: str = "empty text") -> str:
     if not (checked := text(value, where)).strip():
         raise Unusable(f"{kind}: {where}")
     return checked
+
+
+def _as_text(value: Any, where: str) -> str:
+    """How a number in a column of its own can be read as text."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    whole = where.strip("'")
+    return f"; '{{{whole}}}' instead of the column makes text of it" if number and where == f"'{whole}'" else ""
 
 
 def _type(value: Any) -> str:

@@ -27,6 +27,7 @@ class Taste(ExactMatch):
     asked: list[str]
 
     def measure(self, lm: Any, rows: Sequence[Row], context: Any, versus: Any = None) -> Iterable[Stats]:
+        context.note(f"asked as {lm.lm.asking.name}")
         return [{"exact_match": type(self).likes(lm.lm.asking)} for _ in rows]
 
 
@@ -93,9 +94,16 @@ def test_without_validation_rows_the_first_of_each_list_stands(base: HFLM, tmp_p
     held = [subjects.held(subjects.questions(5, seed=9))]
     choice, context = choose(base, tmp_path, None, held, formats=["{prompt}!", "x {prompt}"], shots=[2, 4])
     assert (choice.name, choice.scores) == ("format 1 + 2-shot", {})
+    assert choice.prompt == "a fixed prompt (format 1 + 2-shot)"
     assert context.notes[-1]["text"] == (
         "no validation rows to choose a prompt on, so a fixed format 1 + 2-shot"
     )  # fmt: skip
+
+
+def test_what_evaluators_say_of_candidates_is_not_said(base: HFLM, tmp_path: Path) -> None:
+    choice, context = choose(base, tmp_path, lambda prompt: 0.1 * len(prompt.examples), shots=[2])
+    assert (choice.name, choice.prompt) == ("2-shot", "the best prompt (2-shot)")
+    assert not [note for note in context.notes if "asked as" in note["text"]]
 
 
 def test_too_many_shots_are_said(base: HFLM, tmp_path: Path) -> None:

@@ -61,6 +61,30 @@ def test_the_rule(lines: list[dict[str, Any]], decision: str) -> None:
     assert decide(subjects.run(), lines).decision == decision
 
 
+BEATEN = line(0.2, 0.04, 0.36, versus="prompted")
+
+
+@pytest.mark.parametrize(
+    ("plain", "decision", "said"),
+    [
+        (line(0.3, 0.2, 0.4), "better", ""),
+        (line(0.1, 0.02, 0.2), "better", ""),
+        (line(0.03, -0.06, 0.13), "not proven", "; +.03 [-.06,+.13] over the base"),
+        (line(-0.1, -0.2, -0.01), "worse", "; -.10 [-.20,-.01] over the base"),
+    ],
+)
+def test_a_prompt_that_does_worse_than_the_plain_one_on_the_test_rows_is_not_enough_to_beat(
+    plain: dict[str, Any], decision: str, said: str
+) -> None:
+    found = decide(subjects.run(), [BEATEN, plain], "a fixed prompt (4-shot)")
+    assert found.decision == decision
+    assert found.reason == f"exact_match +.20 [+.04,+.36] over a fixed prompt (4-shot){said}"
+    if decision == "not proven":
+        assert found.hints == ["2,700 target rows would settle +.03"]
+    asked = decide(subjects.run(against="prompted"), [BEATEN, plain])
+    assert (asked.decision, asked.reason) == ("better", "exact_match +.20 [+.04,+.36] over the best prompt")
+
+
 def test_min_gain_and_the_gates_metric() -> None:
     both = [GAIN, line(-0.2, -0.3, -0.1, evaluator="perplexity", metric="bits_per_byte", higher_is_better=False)]
     assert decide(subjects.run(min_gain=0.4), both).decision == "not proven"
@@ -73,7 +97,7 @@ def test_min_gain_and_the_gates_metric() -> None:
 
 def test_the_reason_reads_like_a_sentence() -> None:
     lines = [GAIN, line(-0.03, -0.06, 0.0, "general"), line(-0.01, -0.04, 0.02, "safety")]
-    found = decide(subjects.run(), lines, "4-shot")
+    found = decide(subjects.run(), lines, "the best prompt (4-shot)")
     assert found.reason == "exact_match +.41 [+.36,+.46] over the best prompt (4-shot); 1 budget not settled"
     assert [b.state for b in found.budgets] == ["not settled", "kept"]
     # The interval reaches .03 below; it has to reach .02 below: (.03/.02)² times 300 rows.
@@ -143,6 +167,17 @@ def test_a_broken_budget_does_not_make_the_deciding_difference_worse():
     assert with_interval(0.4, 0.36, 0.44) == ".40 [.36,.44]"
     assert with_interval(-0.0041, -0.0052, -0.003, sign=True) == "-.004 [-.005,-.003]"
     assert rows_rounded(873.2) == "880"
+
+
+def test_on_which_side_of_0_a_difference_lies_is_seen() -> None:
+    assert with_interval(-0.0129, -0.0251, -0.0007, sign=True) == "-.0129 [-.0251,-.0007]"
+    assert with_interval(0.02, 0.0, 0.04, sign=True) == "+.02 [+.00,+.04]"
+    assert with_interval(0.02, 0.0031, 0.04, sign=True) == "+.020 [+.003,+.040]"
+    assert with_interval(0.02, 0.0061, 0.04, sign=True) == "+.02 [+.01,+.04]"
+    assert with_interval(0.3, -1e-7, 0.6, sign=True) == "+.30 [+.00,+.60]", "too little to be seen"
+    assert with_interval(0.02, 0.0031, 0.04) == ".02 [.00,.04]"
+    unsure = line(-0.0041, -0.018, 0.011, detectable=0.02)
+    assert decide(subjects.run(), [unsure]).hints[-1].endswith("would settle -.004")
 
 
 @pytest.fixture(scope="module")

@@ -105,8 +105,8 @@ def test_figures_are_scikit_learns(seed: int) -> None:
 def test_a_class_that_is_never_answered_is_said() -> None:
     stats, notes = answered([("a", "a"), ("a", "b"), ("a", "c"), ("", "a")])
     assert notes == [
-        "label of tuned: 2 of 3 classes are never answered, as 'b': their precision is undefined, and it and their F1"
-        " count as 0"
+        "label of tuned: in 4 rows 2 of 3 classes are never answered, as 'b': their precision is undefined, and it and"
+        " their F1 count as 0"
     ]
     found = Label().aggregate(arrays(stats))
     assert found["macro_f1"] == pytest.approx(2 * 1 / (3 + 2) / 3)
@@ -178,7 +178,7 @@ def test_precision_and_recall_of_a_head_are_scikit_learns(seed: int) -> None:
     for metric, score in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
         wanted = score(true, said, average="macro", zero_division=0)
         assert found[f"macro_{metric}"] == pytest.approx(wanted, rel=1e-9)
-    assert "1 are never predicted: their precision is undefined and counts as 0" in context.notes[0]["text"]
+    assert "never predicted: 1, whose precision is undefined and counts as 0" in context.notes[0]["text"]
 
 
 @pytest.mark.parametrize("several", [False, True])

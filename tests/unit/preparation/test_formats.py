@@ -192,6 +192,10 @@ def turns(*roles: str) -> dict[str, Any]:
         ({"instruction": "x", "output": ""}, "empty answer: 'output'"),
         ({"instruction": "x", "output": None}, "wrong type: 'output' is null, not text"),
         ({"instruction": "x", "output": float("nan")}, "wrong type: 'output' is a number, not text"),
+        (
+            {"instruction": "x", "output": 7},
+            "wrong type: 'output' is a number, not text; '{output}' instead of the column makes text of it",
+        ),
         ({"instruction": "x", "output": True}, "wrong type: 'output' is a boolean, not text"),
         ({"instruction": " ", "input": "", "output": "y"}, "empty prompt: 'instruction'"),
         ({"instruction": "x", "output": "y", "history": [["a"]]}, "wrong type: 'history'[0] is not a pair"),

@@ -78,11 +78,11 @@ def results(path: Path, row: Row, seconds: float) -> list[Result]:
 
 
 def fault(path: Path, answer: str, expected: Sequence[Result], seconds: float) -> tuple[str, str]:
-    """(`does not run` or `other result`, why); empty texts where the result is that of a right query."""
+    """(`cannot run` or `other result`, why); empty texts where the result is that of a right query."""
     try:
         rows = run(path, block(answer, ("sql", "sqlite")), seconds, max(len(one.rows) for one in expected) + 1)
     except FAILS as error:
-        return "does not run", str(error)
+        return "cannot run", str(error)
     if any(same(rows, one) for one in expected):
         return "", ""
     return "other result", f"{len(rows)} rows, the first {str(rows[:1])[1:-1][:80]}" if rows else "no row"
