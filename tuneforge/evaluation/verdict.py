@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation import gate_rules
-from tuneforge.evaluation.figures import EARLIER, beaten, digits_for, figure, p_value, rows_rounded, with_interval
+from tuneforge.evaluation.figures import EARLIER, beaten
 from tuneforge.evaluation.gate_rules import Ruled
+from tuneforge.evaluation.proved import Decision, MetricRow, proved, turned
 from tuneforge.evaluation.rows_needed import rows_needed
 from tuneforge.evaluation.tidy import POOLED, rows
+from tuneforge.evaluation.wording import budget_hints, each_budget, hints, of_base, of_budgets, sentence
 from tuneforge.files import write_json
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
     from tuneforge.settings import Run
 
 __all__ = ["Decision", "Verdict", "decide", "rows", "write_metrics"]
-
-MetricRow = Mapping[str, Any]
-
-
-class Decision(StrEnum):
-    """What is proved about the tuned model."""
-
-    better = "better"
-    not_proven = "not proven"
-    worse = "worse"
 
 
 @dataclass(frozen=True)
@@ -72,7 +63,7 @@ class Verdict:
         """Why a gate of that level does not let it through, in a line each."""
         failing = [rule for rule in self.rules if rule.fails]
         if level == "custom":
-            budgets = (w for b, w in zip(self.budgets, _each(self.budgets), strict=True) if b.state == "broken")
+            budgets = (w for b, w in zip(self.budgets, each_budget(self.budgets), strict=True) if b.state == "broken")
             return [*gate_rules.sentences(failing), *budgets]
         passed = self.decision is Decision.better if level == "strict" else self.decision is not Decision.worse
         if passed:
@@ -110,19 +101,19 @@ def decide(run: Run, rows: Sequence[MetricRow], prompt: str = "", slices: Sequen
     broken = "broken" in [*(b.state for b in budgets), *(r.state for r in ruled)]
     if primary is None:
         decision = Decision.worse if broken else Decision.not_proven
-        reason = "; ".join([missing, *_budget_words(budgets), *gate_rules.words(ruled)])
-        return Verdict(decision, reason, None, budgets, _hints(budgets, tested), ruled)
+        reason = "; ".join([missing, *of_budgets(budgets), *gate_rules.words(ruled)])
+        return Verdict(decision, reason, None, budgets, budget_hints(budgets, tested), ruled)
     plain = _over_base(run, tested, primary)
-    proved = {_proved(run, row) for row in (primary, *plain)}
+    found = {proved(row, run.gate.min_gain) for row in (primary, *plain)}
     collapsed = primary["value"] is None and _base_is_finite(tested, primary)
-    if broken or collapsed or Decision.worse in proved:
+    if broken or collapsed or Decision.worse in found:
         decision = Decision.worse
     else:
-        decision = Decision.better if proved == {Decision.better} else Decision.not_proven
-    words = [_words(run, primary, prompt, collapsed), *_plain_words(run, primary, plain)]
-    reason = "; ".join([*words, *_budget_words(budgets), *gate_rules.words(ruled)])
-    hints = [*_primary_hint(run, primary, plain), *_hints(budgets, tested)]
-    return Verdict(decision, reason, dict(primary), budgets, hints, ruled)
+        decision = Decision.better if found == {Decision.better} else Decision.not_proven
+    words = [sentence(run, primary, prompt, collapsed), *of_base(run, primary, plain)]
+    reason = "; ".join([*words, *of_budgets(budgets), *gate_rules.words(ruled)])
+    more = [*hints(run, primary, plain), *budget_hints(budgets, tested)]
+    return Verdict(decision, reason, dict(primary), budgets, more, ruled)
 
 
 def _primary(run: Run, rows: Sequence[MetricRow]) -> tuple[MetricRow | None, str]:
@@ -175,26 +166,9 @@ def _over_base(run: Run, rows: Sequence[MetricRow], primary: MetricRow) -> list[
     return [row for row in rows if row["versus"] == "base" and all(row[key] == primary[key] for key in keys)]
 
 
-def _proved(run: Run, row: MetricRow) -> Decision:
-    """What the interval of one difference says."""
-    gain, low, high = _gain(row)
-    if high is not None and high < 0:
-        return Decision.worse
-    more = low is not None and gain is not None and low > run.gate.min_gain and gain > 0
-    return Decision.better if more else Decision.not_proven
-
-
 def _names(row: MetricRow) -> tuple[str, str]:
     """How the gate may name the row's metric."""
     return row["metric"], f"{row['evaluator']}.{row['metric']}"
-
-
-def _gain(row: MetricRow) -> tuple[float | None, float | None, float | None]:
-    """Value and bounds, turned so that more is better."""
-    value, low, high = row["value"], row["low"], row["high"]
-    if row["higher_is_better"]:
-        return value, low, high
-    return tuple(None if x is None else -x for x in (value, high, low))  # type: ignore[return-value]
 
 
 def _base_is_finite(rows: Sequence[MetricRow], primary: MetricRow) -> bool:
@@ -221,7 +195,7 @@ def _budgeted(run: Run, rows: Sequence[MetricRow]) -> list[MetricRow]:
 
 
 def _judge(row: MetricRow, budget: float) -> Judged:
-    gain, low, high = _gain(row)
+    gain, low, high = turned(row)
     state, needed = "not settled", None
     if high is not None and high < -budget:
         state = "broken"
@@ -231,112 +205,6 @@ def _judge(row: MetricRow, budget: float) -> Judged:
         needed = rows_needed(gain, low, high, -budget, row["n"])
     taken = ("role", "set", "evaluator", "metric", "value", "low", "high", "n")
     return Judged(budget=budget, state=state, rows_needed=needed, **{key: row[key] for key in taken})
-
-
-# ---------------------------------------------------------------- words
-
-
-def _words(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
-    against = f"the {'' if row['versus'] == 'base' else 'baseline '}{row['versus']}"
-    if row["versus"] == EARLIER:
-        against = f"the earlier run {run.gate.against}"
-    if row["versus"] == "prompted":
-        against = prompt or "the best prompt"
-    if collapsed:
-        return f"{row['metric']} of the tuned model is not a finite number"
-    over = "over" if row["higher_is_better"] else "against"
-    text = f"{row['metric']} {with_interval(row['value'], row['low'], row['high'], sign=True)} {over} {against}"
-    if not row["higher_is_better"]:
-        text += " (lower is better)"
-    if row["low"] is None:
-        text += f"; {row['n']} row gives no interval" if row["n"] == 1 else "; there is no interval"
-    if run.gate.min_gain:
-        text += f", where more than {figure(run.gate.min_gain, sign=True)} is asked"
-    return text
-
-
-def _plain_words(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
-    """`-.08 [-.15,-.01] over the base`, where it is less than over the prompt or rule, and does not prove as much."""
-    words = []
-    for one in plain:
-        gain, over = _gain(one)[0], _gain(row)[0]
-        if _proved(run, one) is not Decision.better and gain is not None and (over is None or gain < over):
-            side = "over" if one["higher_is_better"] else "against"
-            words.append(f"{with_interval(one['value'], one['low'], one['high'], sign=True)} {side} the base")
-    return words
-
-
-def _budget_words(budgets: Sequence[Judged]) -> list[str]:
-    """`1 budget not settled`, `general budget -.05 broken on test: -.30 [-.35,-.25]`."""
-    words = [text for b, text in zip(budgets, _each(budgets), strict=True) if b.state == "broken"]
-    unsettled = sum(b.state == "not settled" for b in budgets)
-    return [*words, *([f"{unsettled} budget{'s' * (unsettled > 1)} not settled"] if unsettled else [])]
-
-
-def _each(budgets: Sequence[Judged]) -> list[str]:
-    return [
-        f"{b.role} budget -{figure(b.budget)} {b.state} on {b.set}: "
-        f"{b.metric} {with_interval(b.value, b.low, b.high, sign=True)}"
-        for b in budgets
-    ]
-
-
-def _hints(budgets: Sequence[Judged], rows: Sequence[MetricRow]) -> list[str]:
-    """Budgets that cannot be broken; how many rows would settle each open one, were the difference to stay."""
-    plain = {(r["set"], r["evaluator"], r["metric"]): r for r in rows if r["model"] == "base" and not r["versus"]}
-    least = [(b, plain.get((b.set, b.evaluator, b.metric))) for b in budgets]
-    return [
-        f"the {b.role} budget says nothing of {b.set}: the base's {b.metric} there is"
-        f" {figure(base['value'], digits_for(base['low'], base['high']))}, so that no more than"
-        f" {figure(b.budget)} can be lost"
-        for b, base in least
-        if base is not None and _nothing_to_lose(base, b.budget)
-    ] + [
-        f"{rows_rounded(b.rows_needed)} {b.role} rows would settle {_small(b.value)} on {b.set}"
-        for b in budgets
-        if b.rows_needed
-    ]
-
-
-def _nothing_to_lose(base: MetricRow, budget: float) -> bool:
-    """Whether the base has no more than the budget, of a metric that does not fall below 0."""
-    if not base["higher_is_better"] or base["value"] is None or base["low"] is None:
-        return False
-    return bool(base["low"] >= 0 and base["value"] <= budget)
-
-
-def _primary_hint(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
-    """How likely the deciding difference is by chance; where it, or that from the base, is not settled, what would."""
-    rows = (row, *plain)
-    return [*_chance(row), *next((words for one in rows if (words := _unsettled(run, one))), [])]
-
-
-def _chance(row: MetricRow) -> list[str]:
-    """`exact_match against base: p .0004 by permutation, p .002 with all target differences together (Holm)`."""
-    if row.get("p") is None:
-        return []
-    together = f", {p_value(row['p_adjusted'])} with all target differences together (Holm)"
-    return [f"{row['metric']} against {row['versus']}: {p_value(row['p'])} by permutation{together}"]
-
-
-def _unsettled(run: Run, row: MetricRow) -> list[str]:
-    gain, low, high = _gain(row)
-    if gain is None or low is None or high is None or low > run.gate.min_gain or high < 0:
-        return []
-    words = []
-    if row.get("detectable"):
-        able = figure(row["detectable"], digits_for(0, row["detectable"]))
-        words.append(f"{row['n']:,} target rows can show differences of {able} (80 % power)")
-    bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0
-    needed = rows_needed(gain, low, high, bound, row["n"]) if gain else None
-    if needed:
-        words.append(f"{rows_rounded(needed)} target rows would settle {_small(row['value'])}")
-    return words
-
-
-def _small(value: float | None) -> str:
-    """A difference with as many decimals as it takes to tell it from 0."""
-    return figure(value, digits_for(0, abs(value or 0)), sign=True)
 
 
 def write_metrics(
