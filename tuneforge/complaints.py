@@ -241,7 +241,9 @@ def readable(error: BaseException, catalogue: Catalogue) -> ConfigError:
         return ConfigError(f"{key}={wrong['found']}: no such value.{near}\n  allowed: {', '.join(allowed)}")
     if "is not a ListConfig, list or tuple" in text and key:
         found = getattr(cause, "value", None)
-        return ConfigError(f"{key}{'' if found is None else f'={found}'}: is a list; write '{key}=[{found or ''}]'")
+        item = "" if found is None else str(found)
+        quoted = item if re.fullmatch(r"[\w./:@,*+-]*", item) else f'"{item}"'
+        return ConfigError(f"{key}{'' if found is None else f'={item}'}: is a list; write '{key}=[{quoted}]'")
     if "is not Optional" in text and key:
         parent = getattr(cause, "parent_node", None)
         return _not_null(key, parent._get_node(key.split(".")[-1]) if isinstance(parent, DictConfig) else None)

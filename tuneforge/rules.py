@@ -135,7 +135,7 @@ def _evaluation_problems(run: Run) -> Iterator[str]:
                 )
             elif name not in known:
                 yield f"evaluator.{key}.sets: no set '{name}' ({', '.join(sorted(known))}).{nearest(name, known)}"
-    if run.gate.min_gain < 0:
+    if not 0 <= run.gate.min_gain < math.inf:
         yield f"gate.min_gain={run.gate.min_gain}: must be 0 or more; a loss is no gain"
     yield from _gate_problems(run)
     if run.slices.fewest < 2:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tuneforge.errors import ConfigError
+from tuneforge.errors import ConfigError, nearest
 from tuneforge.evaluation.figures import EARLIER
 from tuneforge.evaluation.lm import row_key
 from tuneforge.evaluation.measure import Cell, Measured, Place
 from tuneforge.evaluation.samples import occurrences
 from tuneforge.rows import Answer
 
+COLUMNS = ("evaluator", "set", "split", "protocol", "versus")
+"""What is read of a metric row."""
 Scores = Mapping[str, float | None]
 Samples = Mapping[tuple[str, str, int], tuple[Scores, str | None]]
 """(split.set, row key, its occurrence) → the tuned model's statistics and its answer."""
@@ -39,7 +41,7 @@ def joined(measured: Measured, path: str) -> Measured:
         if before != measured.protocol(place):
             raise ConfigError(
                 f"gate.against={path}: {place.evaluator} on {place.set} has another protocol there ({before}; here"
-                f" {measured.protocol(place)}): other rows, references or scoring; such numbers do not compare"
+                f" {measured.protocol(place)}): {_apart(measured, place, samples)}; such numbers do not compare"
             )
         cells[place, EARLIER] = _cell(measured, place, samples, path)
     if not any(place.split == "test" and measured.sets[place.split, place.set].role == "target" for place, _ in cells):
@@ -52,6 +54,16 @@ def joined(measured: Measured, path: str) -> Measured:
         variants=measured.variants | facts,
         answers=measured.answers | answers,
     )
+
+
+def _apart(measured: Measured, place: Place, samples: Samples) -> str:
+    """What of the protocol differs, as far as the rows tell."""
+    there = {(key, n) for name, key, n in samples if name == f"{place.split}.{place.set}"}
+    here = set(occurrences(map(row_key, measured.rows[place])))
+    if there == here:
+        return "the same rows, but other settings, classes, kept columns, decoding or versions of what scores"
+    both = len(there & here)
+    return f"its rows are others ({len(there):,} there and {len(here):,} here, of which {both:,} are the same)"
 
 
 def check(path: str) -> None:
@@ -69,14 +81,24 @@ def _metrics(folder: Path, path: str) -> dict[str, Any]:
     file = folder / "metrics.json"
     if not file.is_file():
         what = "holds no metrics.json: name a finished run" if folder.is_dir() else "there is no such run directory"
-        raise ConfigError(f"gate.against={path}: {what}; base and prompted are the other choices")
+        near = "" if folder.is_dir() else nearest(path, ["base", "prompted", *_beside(folder)])
+        raise ConfigError(f"gate.against={path}: {what}; base and prompted are the other choices.{near}")
     try:
         found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        tuned = [row for row in found["rows"] if row["model"] == "tuned" and {*COLUMNS} <= row.keys()]
     except ValueError as error:
         raise ConfigError(f"gate.against={path}: metrics.json is damaged: {error}") from error
-    if not any(row["model"] == "tuned" for row in found.get("rows") or []):
+    except (TypeError, KeyError) as error:
+        raise ConfigError(f"gate.against={path}: metrics.json is not one that a run writes") from error
+    if not tuned:
         raise ConfigError(f"gate.against={path}: the run has no numbers of a tuned model")
     return found
+
+
+def _beside(folder: Path) -> list[str]:
+    """Directories beside the one that there is not."""
+    parent = folder.parent
+    return [str(one) for one in parent.iterdir() if one.is_dir()] if parent.is_dir() else []
 
 
 def _samples(folder: Path, path: str) -> Samples:

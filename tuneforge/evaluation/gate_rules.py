@@ -92,7 +92,7 @@ def check(run: Run, evaluators: Mapping[str, Evaluator], sets: Sequence[HeldOut]
     metrics = [f"{key}.{metric.name}" for key, e in evaluators.items() for metric in e.metrics]
     known = {*metrics, *(name.split(".")[-1] for name in metrics)}
     names = {held.name for held in sets}
-    told = run.slices.by or [*OFFERED, *sorted({name for held in sets for row in held.rows for name in row.fields})]
+    told = _ways(run, sets)
     if evaluators and run.gate.metric and run.gate.metric not in known:
         near = nearest(run.gate.metric, known)
         raise ConfigError(f"gate.metric={run.gate.metric}: no such metric ({', '.join(metrics)}).{near}")
@@ -112,6 +112,20 @@ def check(run: Run, evaluators: Mapping[str, Evaluator], sets: Sequence[HeldOut]
                     f"gate.{key}: '{text}': test rows are not told apart by '{part}' ({', '.join(told)}; kept columns"
                     f" stand in test.NAME.keep, and slices.by may name fewer).{nearest(part, told)}"
                 )
+
+
+def _ways(run: Run, sets: Sequence[HeldOut]) -> Sequence[str]:
+    """What test rows are told apart by; ConfigError for a name in slices.by that is none."""
+    if not run.slices.by and not any("/" in text for texts in rules_of(run).values() for text in texts):
+        return OFFERED  # nobody asks, and the sets may be large
+    offered = [*OFFERED, *sorted({name for held in sets for row in held.rows for name in row.fields})]
+    odd = [name for name in run.slices.by if name not in offered]
+    if sets and odd:
+        raise ConfigError(
+            f"slices.by: test rows are not told apart by '{odd[0]}' ({', '.join(offered)}; kept columns stand in"
+            f" test.NAME.keep).{nearest(odd[0], offered)}"
+        )
+    return run.slices.by or offered
 
 
 def judge(

@@ -145,6 +145,12 @@ def test_the_gain_is_counted_from_whom_the_gate_says() -> None:
             "gate.budget.safety=-0.1: must be 0 or more; a gain on safety sets is asked with",
         ),
         (["gate.against=outputs/none"], "gate.against=outputs/none: there is no such run directory; base and prompted"),
+        (
+            ["gate.against=bsae"],
+            "gate.against=bsae: there is no such run directory; base and prompted are the other choices. Did you mean",
+        ),
+        (["gate.require='rouge>=0'"], """gate.require=rouge>=0: is a list; write 'gate.require=\\["rouge>=0"\\]'"""),
+        (["gate.min_gain=nan"], "gate.min_gain=nan: must be 0 or more"),
         (["slices.fewest=1"], "slices.fewest=1: must be 2 or more"),
     ],
 )
@@ -172,6 +178,10 @@ def test_rules_may_speak_of_kept_columns_and_of_sets_that_an_evaluator_brings() 
     kept = subjects.held([replace(subjects.row(prompt="q", completion="a"), fields={"region": "north"})])
     for rule in ("exact_match@job/region:north>=0", "exact_match@job/*:*>=0", "exact_match@exact_match.task>=0"):
         gate_rules.check(subjects.run(allow=[rule]), EVALUATORS, [kept])
+    run = subjects.run()
+    run.slices.by = ["regoin"]
+    with pytest.raises(ConfigError, match=r"slices\.by: test rows are not told apart by 'regoin' .*'region'\?"):
+        gate_rules.check(run, EVALUATORS, [kept])
     run = subjects.run(allow=["exact_match@job/length:*>=0"])
     run.slices.by = ["region"]
     with pytest.raises(ConfigError, match=r"not told apart by 'length' \(region;"):
@@ -222,18 +232,22 @@ def test_a_row_that_stands_twice_keeps_both_of_its_scores(tmp_path: Path) -> Non
 
 
 def test_an_earlier_run_of_another_protocol_is_refused(finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="exact_match on job has another protocol there"):
+    other = r"exact_match on job has another protocol there .* \(12 there and 11 here, of which 11 are the same\)"
+    with pytest.raises(ConfigError, match=other):
         earlier.joined(measured("base", 0, tmp_path, n=11), str(finished))
 
 
 def test_damaged_and_empty_runs_are_refused(finished: Path, tmp_path: Path) -> None:
-    for name, content, message in (
+    cases = (
         ("metrics.json", "{", "metrics.json is damaged"),
         ("metrics.json", json.dumps({"rows": []}), "no numbers of a tuned model"),
+        ("metrics.json", "[1, 2]", "is not one that a run writes"),
+        ("metrics.json", json.dumps({"rows": [{"a": 1}]}), "metrics.json is not one that a run writes"),
         ("samples.jsonl", "{}x\n", "samples.jsonl:1 is damaged"),
         ("samples.jsonl", "", "has no exact_match.exact_match of job.jsonl:1"),
-    ):
-        folder = tmp_path / name / message[:5]
+    )
+    for case, (name, content, message) in enumerate(cases):
+        folder = tmp_path / str(case)
         folder.mkdir(parents=True)
         for file in ("metrics.json", "samples.jsonl"):
             (folder / file).write_text((finished / file).read_text() if file != name else content)
