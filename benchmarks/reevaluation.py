@@ -44,7 +44,9 @@ def make_models(folder: Path, width: int) -> None:
     """`causal` and `classes`: Llamas with the vocabulary of `tiny` and random weights."""
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
