@@ -137,7 +137,7 @@ class OpenAI(Teacher):
             except JSONDecodeError:
                 return Answer("", "the server's reply is no JSON")
             except (OpenAIError, ValueError) as error:
-                return Answer("", self._safe(f"{error or type(error).__name__}"))
+                return Answer("", self._safe(f"{self.base_url}: {error or type(error).__name__}"))
         return Answer("", f"not asked: {self._stopped}")
 
     def _body(self, request: Request) -> dict[str, Any]:
