@@ -88,6 +88,8 @@ def _nothing_to_lose(base: MetricRow, budget: float) -> bool:
 def hints(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
     """How likely the deciding difference is by chance; where it, or that from the base, is not settled, what would."""
     rows = (row, *plain)
+    if any(proved(one, run.gate.min_gain) is Decision.worse for one in rows):
+        return _chance(row)
     return [*_chance(row), *next((words for one in rows if (words := _unsettled(run, one))), [])]
 
 

@@ -81,6 +81,8 @@ def test_a_prompt_that_does_worse_than_the_plain_one_on_the_test_rows_is_not_eno
     assert found.reason == f"exact_match +.20 [+.04,+.36] over a fixed prompt (4-shot){said}"
     if decision == "not proven":
         assert found.hints == ["2,700 target rows would settle +.03"]
+        worse = decide(subjects.run(), [line(0.01, -0.07, 0.08, versus="prompted"), line(-0.08, -0.13, -0.03)])
+        assert (worse.decision, worse.hints) == ("worse", [])
     asked = decide(subjects.run(against="prompted"), [BEATEN, plain])
     assert (asked.decision, asked.reason) == ("better", "exact_match +.20 [+.04,+.36] over the best prompt")
 
