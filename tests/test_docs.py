@@ -195,7 +195,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, latest: Path) -> Path:
     run = tmp_path / "outputs" / "latest"
     shutil.copytree(latest, run)
     (run / "run.json").write_text(json.dumps({"status": "preempted"}), encoding="utf-8")
-    (run / "metrics.json").write_text(json.dumps({"rows": [{"model": "tuned"}]}), encoding="utf-8")
+    row = dict.fromkeys(("evaluator", "set", "split", "protocol", "versus"), "") | {"model": "tuned"}
+    (run / "metrics.json").write_text(json.dumps({"rows": [row]}), encoding="utf-8")
     (run / "samples.jsonl").touch()
     return tmp_path
 
