@@ -102,5 +102,5 @@ def _begun(row: Row) -> tuple[Row, str]:
     # between characters.
     end = len(text) - len(text.split(maxsplit=count)[-1]) if count else min(len(text) // 2, WORDS * 5)
     begun, rest = text[:end].rstrip(), text[end:]
-    columns = {"prompt": begun, "completion": f" {rest}" if count else rest}
+    columns = {"text": begun}
     return replace(row, columns=columns, id=content_hash(columns)), " ".join(rest.split())

@@ -25,8 +25,9 @@ class Rule(Unable):
         self.asked: list[str] = []
 
     def generate(self, rows: Sequence[Row], max_tokens: int) -> list[Answer]:
-        self.asked += [asked(row.columns) for row in rows]
-        said = [self.rule(asked(row.columns)) for row in rows]
+        questions = [asked(row.columns) or str(row.columns.get("text") or "") for row in rows]
+        self.asked += questions
+        said = [self.rule(question) for question in questions]
         return [Answer(one) if isinstance(one, str) else one for one in said]
 
 

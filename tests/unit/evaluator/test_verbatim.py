@@ -20,6 +20,7 @@ from tuneforge.evaluator.verbatim import Verbatim, _begun
 from tuneforge.rows import Answer
 from tuneforge.settings import Run
 from tuneforge.strategy.classification import Classification
+from tuneforge.training.text.render import Rendered, plain
 
 REST = "and then the old sailor told them about the island where the wind had carried him many years before."
 SECRET = row(text=f"{'One two three four five six seven eight nine ten. ' * 2}{REST}")
@@ -50,13 +51,25 @@ def test_fifty_tokens_or_the_whole_rest(answer: Answer, repeated: int, longest: 
 
 def test_a_text_is_begun_with_its_first_half() -> None:
     asked, rest = _begun(row(text="one two\n three  four five"))
-    assert asked.columns == {"prompt": "one two", "completion": " three  four five"}
+    assert asked.columns == {"text": "one two"}
     assert rest == "three four five"
-    assert _begun(row(text="\u6771\u4eac\u90fd\u5e81"))[0].columns["prompt"] == "\u6771\u4eac"
+    assert _begun(row(text="\u6771\u4eac\u90fd\u5e81"))[0].columns["text"] == "\u6771\u4eac"
     long, _ = _begun(row(text="word " * 5000))
-    assert long.columns["prompt"] == ("word " * 200).strip()
+    assert long.columns["text"] == ("word " * 200).strip()
     asked, rest = _begun(SECRET)
-    assert asked.columns["prompt"] + " " + rest == SECRET.columns["text"]
+    assert asked.columns["text"] + " " + rest == SECRET.columns["text"]
+
+
+@pytest.mark.parametrize("template", [subjects.TEMPLATE, None])
+@pytest.mark.parametrize("begin", [True, False])
+def test_a_text_is_begun_as_it_trained_also_for_a_chat_model(template: str | None, begin: bool) -> None:
+    tokens = subjects.tokenizer(template, begin=begin)
+    asked, _ = _begun(SECRET)
+    [trained] = plain([SECRET.columns["text"]], tokens)
+    ids = HFLM("base", subjects.llama(), tokens).prompt(asked, 50)
+    assert isinstance(trained, Rendered)
+    assert ids == trained.ids[: len(ids)]
+    assert tokens.decode(ids, skip_special_tokens=True) == asked.columns["text"]
 
 
 def test_short_answers_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -98,7 +111,7 @@ def test_wrong_configs() -> None:
 def test_stories_are_begun_and_continued(shared: Path, tmp_path: Path) -> None:
     with gzip.open(shared / "data/tinystories/tinystories_train800.json.gz", "rt", encoding="utf-8") as file:
         stories = json.load(file)[:50]
-    rest = {_begun(row(text=text))[0].columns["prompt"]: _begun(row(text=text))[1] for text in stories}
+    rest = {_begun(row(text=text))[0].columns["text"]: _begun(row(text=text))[1] for text in stories}
     lm = Rule(lambda asked: answered(rest[asked][:150] if len(asked) % 2 else "Once"))
     evaluator = Verbatim()
     found = metrics(evaluator, evaluator.measure(lm, [row(text=text) for text in stories], context(tmp_path)))

@@ -86,10 +86,14 @@ def prompt_ids(
 ) -> list[int]:
     """Ids after which the model is to answer. Shots come first: as turns, or as blocks of text. Raises RenderError.
 
-    Without a chat template the text in `preface`, where the columns have one, stands before the shots.
+    Without a chat template the text in `preface`, where the columns have one, stands before the shots. A `text` without
+    a prompt is to be gone on with: it stands alone, without turns, as texts are trained.
     """
     of = chat(tokenizer)
-    if of.template is None:
+    if columns.get("prompt") is None and isinstance(columns.get("text"), str):
+        found = _tokenise([_plain(columns["text"], of)], of, affixes=True)
+        suffix = len(of.affixes[1])
+    elif of.template is None:
         text = f"{columns['preface']}\n\n" if columns.get("preface") else ""
         text += "".join(f"{_string(s.columns, 'prompt')}{_string(s.columns, 'completion')}\n\n" for s in shots)
         found = _tokenise([_plain(text + _string(columns, "prompt"), of)], of, affixes=True)
