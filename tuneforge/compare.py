@@ -280,16 +280,16 @@ def _bare(base: Loaded, adapted: Any, as_found: tuple[Any, ...]) -> Loaded | Non
 def _print(metrics: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 3, 0, 0))
-    for heading in ("set", "metric", "n", "model", "value", "difference to the first"):
-        table.add_column(heading, no_wrap=True)
     differences = {(r["model"], r["set"], r["evaluator"], r["metric"]): r for r in metrics if r["versus"]}
+    table = Table(box=None, padding=(0, 3, 0, 0))
+    for heading in ("set", "metric", "n", "model", "value", *(["difference to the first"] if differences else [])):
+        table.add_column(heading, no_wrap=True)
     told = {(r["set"], r["evaluator"], r["metric"]) for r in metrics if r["value"] is not None}
     shown = [r for r in metrics if not r["versus"] and r["split"] != "validation"]
     for row in (r for r in shown if (r["set"], r["evaluator"], r["metric"]) in told):
         other = differences.get((row["model"], row["set"], row["evaluator"], row["metric"]))
-        cells = [_figure(row, False), _figure(other, True)]
-        table.add_row(row["set"], row["metric"], str(row["n"]), row["model"], *cells)
+        cells = [row["set"], row["metric"], str(row["n"]), row["model"], _figure(row, False), _figure(other, True)]
+        table.add_row(*cells[: len(table.columns)])
     terminal.console().print(table)
 
 

@@ -138,6 +138,7 @@ def test_answers_at_a_limit_that_was_given_are_counted(
     said = capsys.readouterr().out
     assert re.search(r"base: \d+ of 10 answers reached max_tokens=9 without an end", said)
     assert said.count("without an end") == 1
+    assert "difference" not in said, "there is one model"
 
 
 def test_a_second_evaluation_finds_everything(models: Path, evaluate: Callable[..., Path]) -> None:
