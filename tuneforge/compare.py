@@ -240,14 +240,14 @@ def _own(candidate: Candidate) -> dict[str, Any]:
 def _load(candidate: Candidate, context: RunContext) -> Loaded:
     """The model or an adapter's base, with the head of the run's strategy and the classes of its own files."""
     from tuneforge.evaluation.contenders import placed
-    from tuneforge.evaluation.rewarding import device
+    from tuneforge.training.devices.place import place
 
     own = _own(candidate)
     labels = _labels(candidate) if own else ()
     loaded = candidate.base.load(context.run.strategy.head, dataclasses.replace(context, labels=labels))
     if "problem_type" in own:
         loaded.model.config.problem_type = own["problem_type"]
-    return placed(loaded, device(context))
+    return placed(loaded, place(context.run))
 
 
 def _adapted(base: Loaded, origin: Origin, context: RunContext) -> Loaded:

@@ -16,18 +16,20 @@ from tuneforge.evaluation.likelihood import LabelLikelihood, PairPrompt, Quiet, 
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.naive import Lexicon, Longer, Majority
 from tuneforge.evaluation.probe import probes
-from tuneforge.evaluation.rewarding import device
 from tuneforge.evaluation.unable import Unable
 from tuneforge.rows import HeldOut, Loaded, Row
+from tuneforge.training.devices.place import place
 
 if TYPE_CHECKING:
+    import torch
+
     from tuneforge.settings import Run
 
 FRESH = ("sequence_classification", "token_classification", "reward")
 """Heads whose weights are drawn at random before training: as found, the model has nothing to measure."""
 
 
-def placed(loaded: Loaded, device: str) -> Loaded:
+def placed(loaded: Loaded, device: torch.device | str) -> Loaded:
     """The model on that device; one in fewer bits stays where it was loaded to."""
     model: Any = loaded.model
     if not getattr(model, "is_quantized", False):
@@ -37,7 +39,7 @@ def placed(loaded: Loaded, device: str) -> Loaded:
 
 def under_test(variant: str, loaded: Loaded, context: Context) -> LM:
     """The model as its head is asked, where the run computes."""
-    placed(loaded, device(context))
+    placed(loaded, place(context.run))
     if context.run.strategy.head == "causal_lm":
         return HFLM(variant, loaded.model, loaded.tokenizer, cache=context.cache)
     return HeadLM(variant, loaded, context, context.cache)
@@ -52,7 +54,7 @@ def contenders(
     context: Context,
 ) -> tuple[dict[str, LM], Choice]:
     """Name → who is measured before training, and the one among them that the tuned model has to beat."""
-    placed(loaded, device(context))
+    placed(loaded, place(context.run))
     head = run.strategy.head
     if head == "causal_lm":
         base = HFLM("base", loaded.model, loaded.tokenizer, cache=context.cache)

@@ -8,6 +8,7 @@ from tuneforge.components import Context
 from tuneforge.errors import TuneForgeError
 from tuneforge.evaluation.lm import context_length
 from tuneforge.rows import Loaded, Row
+from tuneforge.training.devices.place import place
 
 BATCH_TOKENS = 16384
 
@@ -21,7 +22,7 @@ def rewards(judge: Loaded, rows: Sequence[Row], context: Context) -> list[float]
 
     ids = _ids(judge, rows)
     found = [0.0] * len(rows)
-    model, pad = judge.model.to(device(context)), int(judge.tokenizer.pad_token_id or 0)
+    model, pad = judge.model.to(place(context.run)), int(judge.tokenizer.pad_token_id or 0)
     with torch.no_grad():
         for places in _batches([len(one) for one in ids]):
             width = len(ids[places[0]])
@@ -29,8 +30,8 @@ def rewards(judge: Loaded, rows: Sequence[Row], context: Context) -> list[float]
             lengths = torch.tensor([len(ids[i]) for i in places], device=model.device)
             mask = (torch.arange(width, device=model.device) < lengths.unsqueeze(1)).long()
             scores = model(input_ids=padded, attention_mask=mask).logits[:, 0].float().tolist()
-            for place, score in zip(places, scores, strict=True):
-                found[place] = score
+            for at, score in zip(places, scores, strict=True):
+                found[at] = score
     return found
 
 
@@ -58,10 +59,3 @@ def _batches(lengths: Sequence[int]) -> list[list[int]]:
             found.append([])
         found[-1].append(i)
     return found
-
-
-def device(context: Context) -> str:
-    """Where a further model of the run computes."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() and context.run.trainer.accelerator != "cpu" else "cpu"

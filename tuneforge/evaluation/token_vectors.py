@@ -12,6 +12,7 @@ from tuneforge.components import Context
 from tuneforge.errors import ConfigError
 from tuneforge.evaluation.lm import context_length
 from tuneforge.rows import Loaded
+from tuneforge.training.devices.place import place
 
 BATCH_TOKENS = 16384
 Floats = NDArray[np.float64]
@@ -28,10 +29,8 @@ class TokenVectors:
     """Reads texts with one layer of a model. `cut` holds the texts that are longer than `limit` tokens."""
 
     def __init__(self, loaded: Loaded, layer: int | None, name: str, context: Context) -> None:
-        import torch
 
-        device = "cuda" if torch.cuda.is_available() and context.run.trainer.accelerator != "cpu" else "cpu"
-        whole: Any = loaded.model.to(device)
+        whole: Any = loaded.model.to(place(context.run))
         self.model = whole.get_encoder() if whole.config.is_encoder_decoder else whole
         self.tokenizer, self.layer = loaded.tokenizer, -1 if layer is None else layer
         self.limit = min(context_length(whole) or 2**30, self.tokenizer.model_max_length)

@@ -75,10 +75,10 @@ class Local(Teacher):
 
     def _lm(self, context: Context) -> HFLM:
         from tuneforge.evaluation.lm import HFLM
-        from tuneforge.evaluation.rewarding import device
+        from tuneforge.training.devices.place import place
 
         model, tokenizer = context.frozen(self.path)
-        return HFLM(f"teacher {self.path}", model.to(device(context)), tokenizer)
+        return HFLM(f"teacher {self.path}", model.to(place(context.run)), tokenizer)
 
     def _weights(self, context: Context) -> dict[str, Any]:
         """The model's files by size and time of change, or the commit that a hub name stands for."""

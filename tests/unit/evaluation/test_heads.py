@@ -266,7 +266,7 @@ def test_a_causal_model_is_asked_as_before() -> None:
 def test_a_model_is_asked_where_the_run_computes(who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tuneforge.strategy.sft import Sft
 
-    monkeypatch.setattr("tuneforge.evaluation.contenders.device", lambda context: "meta")
+    monkeypatch.setattr("tuneforge.evaluation.contenders.place", lambda run: "meta")
     context = heads.settings([], Sft(), tmp_path)
     loaded = Loaded(subjects.llama(), subjects.tokenizer())
     found: Any

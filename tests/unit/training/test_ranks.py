@@ -18,6 +18,7 @@ from tests.unit.training import pair, small
 from tuneforge.errors import ConfigError
 from tuneforge.training.checkpoint import Checkpoints
 from tuneforge.training.devices import world
+from tuneforge.training.devices.place import place
 from tuneforge.training.optimise import device_choice, device_count, planned_steps
 
 
@@ -130,6 +131,28 @@ def test_devices_are_counted_over_machines() -> None:
     assert device_count(run) == 6
     assert planned_steps(run, 240)[0] == 10
     assert device_choice(small.settings(trainer__devices="2,5")) == [2, 5]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "accelerator", "devices", "local_rank", "expected"),
+    [
+        (False, "auto", "auto", "0", "cpu"),
+        (True, "cpu", "auto", "0", "cpu"),
+        (True, "mps", "auto", "0", "cpu"),
+        (True, "auto", "auto", "0", "cuda:0"),
+        (True, "gpu", "2", "1", "cuda:1"),
+        (True, "cuda", "2,5", "0", "cuda:2"),
+        (True, "auto", "2,5", "1", "cuda:5"),
+    ],
+)
+def test_a_process_computes_on_its_own_gpu(
+    cuda: bool, accelerator: str, devices: str, local_rank: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"RANK": local_rank, "LOCAL_RANK": local_rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    assert str(place(small.settings(trainer__accelerator=accelerator, trainer__devices=devices))) == expected
 
 
 @pytest.mark.parametrize(("devices", "found"), [("0", "'0'"), ("two", "'two'"), ("1,1", "'1,1'")])

@@ -13,6 +13,7 @@ import torch
 
 from tuneforge.training import random_state, reach
 from tuneforge.training.batches.feed import Feed
+from tuneforge.training.devices.place import place
 from tuneforge.training.groups import parameter_groups
 from tuneforge.training.loss import likelihood
 from tuneforge.training.memory import plan as memory
@@ -45,7 +46,7 @@ class Trial:
         self.model: Module = loaded.model
         self.optimizer: Any = None
         if self.exact:
-            self.model = run.adapter.apply(copy.deepcopy(loaded.model), context).to(_device(run))
+            self.model = run.adapter.apply(copy.deepcopy(loaded.model), context).to(place(run))
             groups = parameter_groups(self.model, run.optimizer, run.learning_rate)
             self.optimizer = run.optimizer.build(groups, run.learning_rate)
         self.model.train()
@@ -161,9 +162,3 @@ def spread(units: Sequence[T], size: int) -> list[T]:
 def _tokens(encoded: EncodedSet) -> Sequence[int]:
     """The token ids of some part of the first row."""
     return next(ids for name, ids in encoded.rows[0].parts.items() if name.endswith("input_ids"))
-
-
-def _device(run: Run) -> torch.device:
-    """Where the first process will train."""
-    on_gpu = run.trainer.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return torch.device("cuda" if on_gpu else "cpu")
