@@ -319,3 +319,12 @@ def test_equal_runs_on_one_machine_decide_alike_though_no_two_measurements_are_e
         found.append(decided.packing_speed)
     assert found[0] == found[1] != found[2]
     assert min(found) > 0
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_harms_nothing(tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder is wanted")
+    run = small.settings(batch__size=4, batch__packing=Packing.auto, trainer__max_epochs=100)
+    decided, context = proof.Proof(), RunContext(run, tmp_path / "run", tmp_path / "cache")
+    batching.decide(run, Tiny().load("causal_lm", context), small.encoded(small.rows(40)), decided, context)
+    assert decided.packing_speed > 0
+    assert any("how fast packs are is not kept for later runs: " in note["text"] for note in context.notes)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tuneforge.cache import Cache, key
@@ -19,19 +21,35 @@ if TYPE_CHECKING:
 def packing_speed(run: Run, tried: Trial, context: Context) -> float:
     """Tokens per second of packs, as a multiple of those of rows of like length.
 
-    Kept by machine, model, strategy, adapter, `batch` and the lengths at hand: equal commands decide alike, though no
-    two measurements are equal, and so end in the same weights.
+    Kept by machine, libraries, model, strategy, adapter, optimizer, `batch` and the lengths at hand: equal commands
+    decide alike, though no two measurements are equal, and so end in the same weights. A cache that cannot be read or
+    written is said, and harms nothing.
     """
     units = {packed: _typical(run, tried, packed) for packed in (True, False)}
     lengths = [[int(tried.feed(False).lengths()[list(unit)].sum()) for unit in some] for some in units.values()]
-    machine = (platform.processor() or platform.machine(), os.cpu_count(), str(tried.device))
-    parts = (tried.described, repr(run.strategy), repr(run.adapter), repr(run.batch))
-    cache, name = Cache(context.cache / "speeds.sqlite"), key(machine, parts, lengths)
-    known = cache.get([name])
+    parts = [tried.described, *map(repr, (run.strategy, run.adapter, run.optimizer, run.batch))]
+    cache, name = Cache(context.cache / "speeds.sqlite"), key(_machine(tried), parts, lengths)
+    known = {}
+    with suppress(sqlite3.Error, OSError, ValueError):
+        known = cache.get([name])
     if not known:
         packs, rows = (_speed(tried, units[packed], packed) for packed in (True, False))
-        cache.put(known := {name: packs / rows})
+        known = {name: packs / rows}
+        try:
+            cache.put(known)
+        except (sqlite3.Error, OSError) as error:
+            context.note(f"how fast packs are is not kept for later runs: {error}")
     return float(known[name])
+
+
+def _machine(tried: Trial) -> list[str]:
+    """What computes, and with which libraries."""
+    import torch
+    import transformers
+
+    gpu = torch.cuda.get_device_name(tried.device) if tried.device.type == "cuda" else ""
+    processor = f"{platform.processor() or platform.machine()} x {os.cpu_count()}"
+    return [processor, f"{tried.device} {gpu}", torch.__version__, transformers.__version__]
 
 
 def _typical(run: Run, tried: Trial, packed: bool) -> list[Unit]:
