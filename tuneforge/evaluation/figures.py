@@ -51,7 +51,7 @@ def p_value(p: float) -> str:
 
 
 def standing(verdict: Mapping[str, Any]) -> str:
-    """What the deciding difference itself proves; the verdict may be worse only for a broken budget."""
+    """What the deciding difference itself proves; the verdict may be worse for a budget, or the base."""
     decision, row = str(verdict.get("decision", "")), verdict.get("primary") or {}
     if decision != "worse" or row.get("value") is None:
         return decision

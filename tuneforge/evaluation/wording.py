@@ -35,11 +35,15 @@ def sentence(run: Run, row: MetricRow, prompt: str, collapsed: bool) -> str:
 
 
 def of_base(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
-    """`-.08 [-.15,-.01] over the base`, where it is less than over the prompt or rule, and does not prove as much."""
-    words = []
+    """`-.08 [-.15,-.01] over the base`, where it proves less than the gain over the prompt or rule, or is lower."""
+    rank, least, words = list(Decision).index, run.gate.min_gain, []
     for one in plain:
         gain, over = turned(one)[0], turned(row)[0]
-        if proved(one, run.gate.min_gain) is not Decision.better and gain is not None and (over is None or gain < over):
+        if gain is None:
+            words.append("no difference from the base is known")
+            continue
+        less = over is None or gain < over
+        if rank(proved(one, least)) > rank(proved(row, least)) or (proved(one, least) is not Decision.better and less):
             side = "over" if one["higher_is_better"] else "against"
             words.append(f"{with_interval(one['value'], one['low'], one['high'], sign=True)} {side} the base")
     return words
@@ -109,8 +113,9 @@ def _unsettled(run: Run, row: MetricRow) -> list[str]:
     if row.get("detectable"):
         able = figure(row["detectable"], digits_for(0, row["detectable"]))
         words.append(f"{row['n']:,} target rows can show differences of {able} (80 % power)")
-    bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0
-    needed = rows_needed(gain, low, high, bound, row["n"]) if gain else None
+    # What lies between 0 and the gain that is asked stays open however many rows there are.
+    bound = run.gate.min_gain if gain > run.gate.min_gain else 0.0 if gain < 0 else None
+    needed = None if bound is None else rows_needed(gain, low, high, bound, row["n"])
     if needed:
         words.append(f"{rows_rounded(needed)} target rows would settle {_small(row['value'])}")
     return words
