@@ -183,6 +183,7 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     from tuneforge.evaluation import earlier
     from tuneforge.evaluation.contenders import contenders, placed
     from tuneforge.evaluation.measure import measure
+    from tuneforge.evaluation.unable import Unable
     from tuneforge.evaluation.verdict import check_opponent
 
     prepared = ready.prepared
@@ -192,7 +193,8 @@ def measure_base(run: Run, ready: Ready, context: RunContext) -> Base:
     check_opponent(run, measured)
     if run.gate.earlier_run:
         measured = earlier.joined(measured, run.gate.earlier_run)
-    return Base(choice, measured)
+    # Training needs the memory of a model that was asked beside the one that trains.
+    return Base(replace(choice, lm=Unable(choice.lm.variant)), measured)
 
 
 def train(run: Run, ready: Ready, context: RunContext, book: Record) -> Fitted:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ import torch
 from tests.unit.evaluation import heads, subjects
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError, DataRefused, TuneForgeError
+from tuneforge.evaluation.baseline import Choice
 from tuneforge.evaluation.contenders import contenders, under_test
 from tuneforge.evaluation.heads import HeadLM
 from tuneforge.evaluation.measure import default_evaluators, measure
@@ -22,6 +26,7 @@ from tuneforge.evaluation.tidy import rows as tidy_rows
 from tuneforge.evaluation.verdict import decide
 from tuneforge.evaluator.classification import Classification as Evaluator
 from tuneforge.evaluator.reward_accuracy import RewardAccuracy
+from tuneforge.execute import measure_base
 from tuneforge.preparation import encoded
 from tuneforge.rows import Loaded, Row
 from tuneforge.strategy.classification import Classification
@@ -275,3 +280,20 @@ def test_a_model_is_asked_where_the_run_computes(who: str, tmp_path: Path, monke
     else:
         found = contenders(context.run, loaded, {}, [], [], context)[0][who]
     assert found.model.device.type == "meta"
+
+
+def test_a_model_that_was_only_asked_is_let_go_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = heads.settings([], Reward(), tmp_path)
+    asked = HeadLM("asked", Loaded(model("Llama", "ForSequenceClassification", 1), tokens()), context)
+    alive = weakref.ref(asked.model)
+    found: Any = [({"asked": asked}, Choice(asked, "asked", ""))]
+    del asked
+    monkeypatch.setattr("tuneforge.evaluation.contenders.contenders", lambda *_: found.pop())
+    prepared = SimpleNamespace(held_out=[], train=[])
+    ready: Any = SimpleNamespace(
+        prepared=prepared, found=Loaded(torch.nn.Linear(1, 1), tokens()), evaluators={}, sets=[]
+    )
+    base = measure_base(context.run, ready, context)
+    gc.collect()
+    assert base.choice.lm.variant == "asked"
+    assert alive() is None
