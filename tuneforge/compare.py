@@ -211,7 +211,7 @@ def _askable(run: Run, sets: Sequence[HeldOut], tokenizer: Tokenizer, context: R
 
 def _variants(found: Sequence[Candidate], context: RunContext) -> Iterator[tuple[LM, Tokenizer]]:
     """Each model in turn, those on one base together: it is loaded once, and again only where an adapter changed it."""
-    from tuneforge.evaluation.contenders import under_test
+    from tuneforge.evaluation.contenders import placed, under_test
     from tuneforge.evaluation.memory import stamp
 
     together: dict[str, list[Candidate]] = {}
@@ -228,6 +228,8 @@ def _variants(found: Sequence[Candidate], context: RunContext) -> Iterator[tuple
             loaded = _adapted(base, candidate.adapter, context)
             yield under_test(candidate.name, loaded, context), loaded.tokenizer
             base = _bare(base, loaded.model, as_found)
+        if base is not None:
+            placed(base, "cpu")  # the next one needs the room
 
 
 def _own(candidate: Candidate) -> dict[str, Any]:

@@ -109,6 +109,25 @@ def test_adapters_of_one_base_load_it_once_and_leave_it_as_it_was(models: Path, 
         assert answers(single, name) == answers(together, name)
 
 
+def test_one_base_at_a_time_is_where_the_run_computes(
+    models: Path, evaluate: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tuneforge.evaluation import contenders
+
+    moves: list[tuple[str, str]] = []
+    placed = contenders.placed
+
+    def watched(loaded: Any, device: Any) -> Any:
+        moves.append((loaded.model.config.model_type, str(device)))
+        return placed(loaded, device)
+
+    monkeypatch.setattr("tuneforge.training.devices.place.place", lambda run: "cpu:0")
+    monkeypatch.setattr(contenders, "place", lambda run: "cpu:0")
+    monkeypatch.setattr(contenders, "placed", watched)
+    evaluate(*(str(models / name) for name in ("one", "base", "plain")))
+    assert list(dict.fromkeys(moves)) == [("llama", "cpu:0"), ("llama", "cpu"), ("gpt2", "cpu:0"), ("gpt2", "cpu")]
+
+
 def test_a_base_that_an_adapter_changed_is_loaded_again(models: Path, evaluate: Callable[..., Path]) -> None:
     alone, together = evaluate(str(models / "base")), evaluate(str(models / "own"), str(models / "base"))
     assert answers(together, "own") != answers(together, "base")
