@@ -27,7 +27,8 @@ def packing_speed(run: Run, tried: Trial, context: Context) -> float:
     """
     units = {packed: _typical(run, tried, packed) for packed in (True, False)}
     lengths = [[int(tried.feed(False).lengths()[list(unit)].sum()) for unit in some] for some in units.values()]
-    parts = [tried.described, *map(repr, (run.strategy, run.adapter, run.optimizer, run.batch))]
+    # Of the optimizer its kind alone: the points of a grid over learning rates are to decide alike.
+    parts = [tried.described, run.optimizer.name, *map(repr, (run.strategy, run.adapter, run.batch))]
     cache, name = Cache(context.cache / "speeds.sqlite"), key(_machine(tried), parts, lengths)
     known = {}
     with suppress(sqlite3.Error, OSError, ValueError):
