@@ -239,10 +239,15 @@ def per_row(evaluator: Evaluator, metric: Metric, stats: Mapping[str, Floats]) -
     """(n,) the metric of each row by itself, turned so that more is better."""
     size = len(next(iter(stats.values())))
     values = stats.get(metric.name)
-    if values is None:
+    if values is None or not _is_mean(values, evaluator.aggregate(stats)[metric.name]):
         one_by_one = ({key: value[i : i + 1] for key, value in stats.items()} for i in range(size))
         values = np.array([evaluator.aggregate(one)[metric.name] for one in one_by_one], dtype=np.float64)
     return values if metric.higher_is_better else -values
+
+
+def _is_mean(values: Floats, metric: float) -> bool:
+    """Whether the metric is the mean of its statistic, which else says only what rows it is about."""
+    return math.isnan(metric) or math.isclose(metric, float(np.nanmean(values)), abs_tol=1e-9)
 
 
 def _numbers(

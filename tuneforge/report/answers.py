@@ -94,7 +94,7 @@ def scored(samples: Sequence[Mapping[str, Any]], metrics: Mapping[str, Any], rol
         known = {r["metric"]: r["higher_is_better"] for r in metrics.get("rows") or [] if r["evaluator"] == name}
         rows = [(s, scores) for s in here if (scores := _scores(s, name, known)) is not None]
         if rows:
-            versus = rival(verdict, role, (v for v in rows[0][1] if v != "tuned"))
+            versus = rival(verdict, role, (v for _, scores in rows for v in scores if v != "tuned"))
             return Role(name, [row for row in rows if versus in row[1]], known, versus)
     return None
 

@@ -15,6 +15,7 @@ from tuneforge.evaluation.significance import holm
 from tuneforge.evaluation.slice_tests import less_than_the_rest
 from tuneforge.evaluation.slices import Slice, of_deciding, partitions, per_row
 from tuneforge.evaluator.exact_match import ExactMatch
+from tuneforge.evaluator.length_bias import NONE, OF_ANSWERS, LengthBias
 from tuneforge.evaluator.perplexity import Perplexity
 from tuneforge.rows import Row
 
@@ -107,6 +108,17 @@ def test_a_metric_without_a_statistic_of_its_name_is_read_row_by_row() -> None:
     stats = {"nats": np.array([8.0, 2.0]), "tokens": np.array([4.0, 4.0]), "bytes": np.array([8.0, 8.0])}
     values = per_row(Perplexity(), Perplexity.metrics[0], stats)
     assert values == pytest.approx([-1 / np.log(2), -0.25 / np.log(2)])
+
+
+def test_a_statistic_whose_mean_the_metric_is_not_orders_no_rows() -> None:
+    """What `length_bias` keeps under its metrics' names is how right a row is: right rows are not its worst ones."""
+    evaluator, score = LengthBias(), np.array([1.0, 1.0, 1.0, 0.0])
+    of_answers = dict.fromkeys(("score", *OF_ANSWERS), score) | {"length": np.array([1.0, 2, 3, 4])}
+    stats = {name: np.full(4, np.nan) for name in NONE} | of_answers | {"reference": np.ones(4)}
+    read = {metric.name: per_row(evaluator, metric, stats) for metric in evaluator.metrics}
+    assert np.isnan(read["length_bias"]).all()
+    assert read["length_ratio"] == pytest.approx([-1, -2, -3, -4])
+    assert less_than_the_rest(read["length_bias"], [0, 1], ALONE[:4]) == 1.0
 
 
 def test_nothing_stands_out_where_nothing_differs() -> None:

@@ -50,6 +50,11 @@ def test_the_page_compares_with_whom_the_verdict_was_reached_against(tmp_path: P
     role = answers.scored([sample | {"scores": scores}], metrics, "general")
     assert role is not None
     assert answers.change(role, role.rows[0][1]) == "newly wrong"
+    lacking = {name: numbers for name, numbers in scores.items() if name != "base"}
+    first = [sample | {"scores": lacking}, sample | {"scores": scores}]
+    role = answers.scored(first, metrics, "general")
+    assert role is not None
+    assert (role.rival, len(role.rows)) == ("base", 1), "though it has no score of the first row"
 
 
 @pytest.mark.parametrize(
