@@ -27,7 +27,7 @@ def stored(
 
     `identity` is JSON that tells who answers. Answers with an error are not kept: the next run asks again.
     """
-    known = _Known(Cache(context.cache / "teachers.sqlite"), identity)
+    known = _Known(Cache(context.cache / "teachers.sqlite"), identity, _spent(teacher, context))
     return tallied(teacher, known.answers(requests, ask), context)
 
 
@@ -35,15 +35,14 @@ def tallied(teacher: Teacher, answers: Iterable[tuple[Request, Answer, bool]], c
     """Request and answer; the True of those that cost nothing is counted as from the store.
 
     Adds to `context.spent` of the teacher's key, and says at the end how many requests failed and why, as often as a
-    reason is new: a teacher may be asked at every step.
+    reason is new: a teacher may be asked at every step. What answers cost is counted as they are kept.
     """
-    name = next((name for name, one in context.run.teacher.items() if one is teacher), teacher.name)
-    spent = context.spent.setdefault(name, dict.fromkeys(COUNTED, 0))
+    name, spent = _name(teacher, context), _spent(teacher, context)
     failed: Counter[str] = Counter()
     told: set[str] = vars(teacher).setdefault("told", set())
     try:
         for request, answer, free in answers:
-            for number, value in zip(COUNTED, _numbers(answer, free), strict=True):
+            for number, value in (("requests", 1), ("from_store", int(free)), ("errors", int(bool(answer.error)))):
                 spent[number] += value
             failed.update([answer.error] if answer.error else [])
             yield request, answer
@@ -59,16 +58,21 @@ COUNTED = ("requests", "from_store", "errors", "prompt_tokens", "tokens", "cost"
 """What is counted per teacher; tokens and US dollars of what was asked anew."""
 
 
-def _numbers(answer: Answer, free: bool) -> tuple[float, ...]:
-    bought = (0, 0, 0.0) if free else (answer.prompt_tokens, answer.tokens, answer.cost)
-    return (1, int(free), int(bool(answer.error)), *bought)
+def _name(teacher: Teacher, context: Context) -> str:
+    """The teacher's key in the config."""
+    return next((name for name, one in context.run.teacher.items() if one is teacher), teacher.name)
+
+
+def _spent(teacher: Teacher, context: Context) -> dict[str, float]:
+    """What has been counted of the teacher."""
+    return context.spent.setdefault(_name(teacher, context), dict.fromkeys(COUNTED, 0))
 
 
 class _Known:
-    """The answers of one teacher: known, and being asked for."""
+    """The answers of one teacher: known, and being asked for. `spent` is what new ones cost, read or not."""
 
-    def __init__(self, cache: Cache, identity: Mapping[str, Any]) -> None:
-        self.cache, self.identity = cache, identity
+    def __init__(self, cache: Cache, identity: Mapping[str, Any], spent: dict[str, float]) -> None:
+        self.cache, self.identity, self.spent = cache, identity, spent
         self.ready: deque[Pair] = deque()
         self.waiting: dict[str, list[Request]] = {}
 
@@ -103,6 +107,9 @@ class _Known:
             yield (*self.ready.popleft(), True)
 
     def _keep(self, pairs: Sequence[Pair]) -> None:
+        for _, answer in pairs:
+            for number in ("prompt_tokens", "tokens", "cost"):
+                self.spent[number] += getattr(answer, number)
         good = {self._key(request): answer._asdict() for request, answer in pairs if not answer.error}
         if good:
             self.cache.put(good)

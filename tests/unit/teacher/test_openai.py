@@ -250,6 +250,8 @@ def test_who_stops_early_loses_nothing_that_was_bought(server: Any, make_context
     bought = len(server.bodies)
     assert bought < 20
     assert any("answers under way are waited for and kept" in n["text"] for n in context.notes)
+    assert context.spent["gpt"]["requests"] == 1
+    assert context.spent["gpt"]["tokens"] == 5 * bought, "what was paid for is counted, though nobody reads it"
     server.seconds = 0
     assert len(list(one.complete(asked(100), context))) == 100
     assert len(server.bodies) == 100, "those under way were kept too"
