@@ -50,7 +50,7 @@ class Columns:
     id: str | None = None
     """An identifier to show instead of the line."""
     group: str | None = None
-    """Rows with an equal value are split and resampled together."""
+    """Rows with an equal value are split, and left out of intervals, together."""
 
 
 class Format(StrEnum):

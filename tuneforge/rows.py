@@ -44,7 +44,7 @@ class Row:
     history: tuple[str, ...] = ()
     """Names of the transforms that touched the row, set by the core."""
     group: str = ""
-    """Rows of one group are split and resampled together."""
+    """Rows of one group are split, and left out of intervals, together."""
     task: str = ""
     """Kind of task that an instruction sets, where a transform told it."""
     fields: Mapping[str, Any] = field(default_factory=lambda: NO_FIELDS)

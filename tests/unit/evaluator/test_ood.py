@@ -72,7 +72,7 @@ def test_cosines_are_those_of_scikit_learn() -> None:
     assert farthest(np.array([0.5, 0.1, 0.5, 0.1, 0.9]), 0.4) == [1, 3]
 
 
-def test_each_side_has_an_interval_of_its_own_rows_and_the_gap_a_bootstrap(tmp_path: Path) -> None:
+def test_each_side_has_an_interval_of_its_own_rows_and_the_gap_one_of_both(tmp_path: Path) -> None:
     made = Run(strategy=subjects.Sft())
     held = subjects.context(made, tmp_path)
     held.train = TRAIN
