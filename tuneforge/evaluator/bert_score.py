@@ -30,7 +30,9 @@ class BertScore(AnswerEvaluator):
     """
 
     name: ClassVar[str] = "bert_score"
-    metrics: ClassVar[tuple[Metric, ...]] = (Metric("bert_score"), Metric("precision"), Metric("recall"))
+    metrics: ClassVar[tuple[Metric, ...]] = tuple(
+        Metric(name, bounds=(-1.0, 1.0)) for name in ("bert_score", "precision", "recall")
+    )
     record: ClassVar[str] = "completion"
 
     model: str = ""

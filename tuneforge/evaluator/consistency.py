@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.conversation import answer_text, offers
-from tuneforge.rows import Answer, Metric, Row, Stats, content_hash
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats, content_hash
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -60,6 +60,9 @@ class Consistency(Evaluator):
 
     def __post_init__(self) -> None:
         self._made: dict[tuple[tuple[str, str], ...], list[list[Row]]] = {}
+        # Without a scorer answers agree or not, and are right or wrong.
+        scorer = {"consistency": self.agree, "right_in_all": self.evaluator, "right": self.evaluator}
+        vars(self)["metrics"] = tuple(m if scorer[m.name] else m._replace(bounds=UNIT) for m in type(self).metrics)
 
     def check(self, run: Run) -> Iterable[str]:
         """A field and a teacher exactly where one is asked; scorers that score no answers."""

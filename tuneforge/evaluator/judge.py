@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator, Teacher
 from tuneforge.errors import ConfigError
-from tuneforge.rows import Answer, Metric, Row, Stats
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -46,7 +46,7 @@ class Judge(Evaluator):
 
     name: ClassVar[str] = "judge"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("win_rate"), Metric("consistency"), Metric("valid"), Metric("first_position"), Metric("ties"),
+        *(Metric(name, bounds=UNIT) for name in ("win_rate", "consistency", "valid", "first_position", "ties")),
         Metric("alpha", share=False, bounds=(-inf, 1.0)), Metric("kappa", share=False, bounds=(-inf, 1.0)),
         Metric("human_agreement"), Metric("human_kappa", share=False, bounds=(-inf, 1.0)),
     )  # fmt: skip

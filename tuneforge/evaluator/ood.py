@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, nearest
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -41,6 +41,9 @@ class Ood(Evaluator):
 
     def __post_init__(self) -> None:
         self._split: dict[tuple[tuple[str, str], ...], list[bool]] = {}
+        if not self.evaluator:  # then a row is right or wrong
+            bounds = {"gap": (-1.0, 1.0), "inside": UNIT, "outside": UNIT}
+            vars(self)["metrics"] = tuple(m._replace(bounds=bounds[m.name]) for m in type(self).metrics)
 
     def check(self, run: Run) -> Iterable[str]:
         """A field without values; a share that leaves a side empty; a scorer that scores no rows."""

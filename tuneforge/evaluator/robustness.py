@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.evaluation.behaviour.perturb import DISTRACTORS, INJECTIONS, Means, Perturbation
-from tuneforge.rows import Metric, Row, Stats
+from tuneforge.rows import UNIT, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -54,6 +54,9 @@ class Robustness(Evaluator):
 
     def __post_init__(self) -> None:
         self._made: dict[tuple[tuple[str, str], ...], dict[Perturbation, list[Row | None]]] = {}
+        if not self.evaluator:  # then a row is right or wrong
+            of = dict.fromkeys(("robustness_drop", "worst_drop"), (-1.0, 1.0))
+            vars(self)["metrics"] = tuple(m._replace(bounds=of.get(m.name, UNIT)) for m in type(self).metrics)
 
     def check(self, run: Run) -> Iterable[str]:
         """A strength that is no share; sentences that are missing; a scorer that scores no rows."""

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 from tuneforge.components import LM, Context, Evaluator
-from tuneforge.rows import Answer, Metric, Row, Stats
+from tuneforge.rows import UNIT, Answer, Metric, Row, Stats
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -34,7 +34,7 @@ class Rubric(Evaluator):
     name: ClassVar[str] = "rubric"
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("score", share=False),
-        Metric("valid"),
+        Metric("valid", bounds=UNIT),
         Metric("alpha", share=False, bounds=(-inf, 1.0)),
     )
     record: ClassVar[str] = "prompt"

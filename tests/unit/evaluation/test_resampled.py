@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from tuneforge.evaluation.measure import Cell, Place
 from tuneforge.evaluation.resampled import Resampled
@@ -12,6 +15,9 @@ from tuneforge.evaluation.statistics import jackknife
 from tuneforge.evaluation.tidy import Table, intervals
 from tuneforge.evaluator.classification import Classification
 from tuneforge.evaluator.consistency import Consistency
+from tuneforge.evaluator.judge import Judge
+from tuneforge.evaluator.ood import Ood
+from tuneforge.evaluator.robustness import Robustness
 
 
 def cell(right: int, n: int = 40) -> Cell:
@@ -68,3 +74,21 @@ def test_a_metric_about_few_rows_knows_that_they_are_few() -> None:
     cells = {name: Cell(one, [str(i) for i in range(104)]) for name, one in {"tuned": stats, "base": stats}.items()}
     alone = jackknife({"x": told}, lambda s: float(s["x"].mean()), list("abcd"))
     assert np.allclose(Resampled(cells, Consistency(), 0).alone("tuned")["right"], alone)
+
+
+@pytest.mark.parametrize("evaluator", [Consistency(), Judge(), Ood(), Robustness()])
+def test_a_share_of_what_is_asked_about_a_row_stays_between_0_and_1(evaluator: Any) -> None:
+    for metric in evaluator.metrics:
+        least = -1.0 if "drop" in metric.name or metric.name == "gap" else 0.0
+        assert metric.bounds == (least, 1.0), metric.name
+    if not isinstance(evaluator, Judge):
+        named = {"evaluator": "rubric"} | ({"agree": "rubric"} if isinstance(evaluator, Consistency) else {})
+        assert {m.bounds for m in replace(evaluator, **named).metrics} == {(-math.inf, math.inf)}, "its own scale"
+
+
+def test_two_rows_that_agree_in_part_say_little_but_nothing_impossible() -> None:
+    stats = {"consistency": np.array([1 / 3, 1.0]), "right": np.ones(2), "right_in_all": np.array([0.0, 1.0])}
+    evaluator = Consistency()
+    table = Table(Place("consistency", "test", "set"), "target", "", {"tuned": Cell(stats, ["a", "b"])})
+    [(_, _, found, _)] = intervals(table, evaluator, evaluator.metrics[0], 0, [])
+    assert found == pytest.approx((2 / 3, 0, 1))
