@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,6 +24,7 @@ FOLDED_WORDS = 5
 """Words from which a row is told by its letters and digits alone: in a shorter one the signs may be what matters."""
 FOLDED_SIGNS = 0.1
 """Largest share of other signs for that: prose has a twentieth, code and data have more, and there they matter."""
+DECIMAL = re.compile(r"\d+\.\d+")
 FOLDED_LONG = 30
 """Words from which that share does not matter."""
 
@@ -154,9 +156,15 @@ def _keys(columns: Mapping[str, Any], last: bool) -> Iterator[tuple[Kind, bytes]
         if turn.prompt:
             yield Kind.prompt, turn.prompt
     label = repr(columns.get("label")).encode("utf-8", "surrogatepass")
-    for turn in list(signature.turns(columns, signature.letters))[-1 if last else 0 :]:
+    for turn in list(signature.turns(columns, _letters))[-1 if last else 0 :]:
         if turn.whole:
             yield Kind.folded, turn.whole + label
+
+
+def _letters(text: str) -> str:
+    """Letters and digits; decimals with their points, as 1.5 is not 15."""
+    decimals = DECIMAL.findall(text) if "." in text else []
+    return " ".join([signature.letters(text), *decimals])
 
 
 def _told_by_letters(text: str) -> bool:

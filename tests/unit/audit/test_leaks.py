@@ -96,6 +96,10 @@ def test_short_rows_are_told_by_all_their_signs() -> None:
         kinds({"text": "What is 2 + 3 times four", "label": 1}, {"text": "What is 2 < 3 times four", "label": 1}) == []
     )
     assert kinds({"text": ":)", "label": 1}, {"text": ":(", "label": 1}) == []
+    cheap = {"prompt": "Which products of the shop cost less than 1.5 euros", "completion": "price < 1.5"}
+    dear = {name: text.replace("1.5", "15") for name, text in cheap.items()}
+    assert kinds(cheap, dear) == kinds(dear, cheap) == []
+    assert kinds(cheap, {**cheap, "prompt": f"{cheap['prompt']}?"}) == ["folded"]
     code = {"prompt": "Copy the code |leaf|phone-", "chosen": "|leaf|phone-", "rejected": "The answer is |leaf|phone-."}
     other = {
         "prompt": "Copy the code #leaf,phone}",
