@@ -113,4 +113,5 @@ def _circumstances(model: Any) -> tuple[str, ...]:
     acting = [*(model.active_adapters if getattr(model, "peft_config", None) else ())]
     off = [bool(layer._disable_adapters) for layer in model.modules() if hasattr(layer, "_disable_adapters")]
     attention = getattr(model.config, "_attn_implementation", "")
-    return str(model.device.type), str(attention), torch.get_float32_matmul_precision(), f"{acting} {off}"
+    device = next(model.parameters()).device.type
+    return device, str(attention), torch.get_float32_matmul_precision(), f"{acting} {off}"

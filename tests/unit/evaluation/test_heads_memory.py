@@ -145,3 +145,23 @@ def test_what_pools_the_vectors_is_part_of_their_name(tmp_path: Path) -> None:
     last, read = asked(HEADS["embeddings"], tmp_path, Contrastive(pooling=Pooling.last))
     assert np.abs(last.embed(TEXTS) - mean).max() > 1e-3
     assert sum(read) == len(TEXTS)
+
+
+def test_a_module_of_ones_own_is_kept_too(tmp_path: Path) -> None:
+    class Own(torch.nn.Module):
+        """No model of transformers, but for its config."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model(HEADS["classes"])
+            self.config = self.inner.config
+
+        def forward(self, **asked: Any) -> Any:
+            return self.inner(**asked)
+
+    context = heads.settings(["a", "b", "c"], Classification())
+    lm = HeadLM("base", Loaded(Own(), tokens()), context, tmp_path)
+    assert predict(lm, TEXTS) == pytest.approx(predict(asked(HEADS["classes"], tmp_path / "other")[0], TEXTS))
+    again = HeadLM("base", Loaded(Own(), tokens()), context, tmp_path)
+    predict(again, TEXTS)
+    assert again.trouble.recalled.total() == len(TEXTS)
