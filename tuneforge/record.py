@@ -40,6 +40,10 @@ def free_folder(output_dir: str | None, name: str) -> Path:
     if output_dir is not None:
         folder = Path(output_dir).expanduser()
         if (folder / "run.json").exists():
+            status = read_record(folder).get("status")
+            begun = any((folder / name).exists() for name in ("checkpoints", "metrics.json", "stages", "rungs"))
+            if status in ("refused", "failed") and not begun:
+                raise ConfigError(f"output_dir={folder}: holds a run that {_ENDED[status]}; delete it, or name another")
             raise ConfigError(
                 f"output_dir={folder}: holds a run already; continue it with resume={folder}, or name another"
             )
@@ -54,6 +58,9 @@ def free_folder(output_dir: str | None, name: str) -> Path:
     except OSError as error:
         raise ConfigError(f"output_dir={folder}: cannot be made: {error.strerror}") from error
     return folder
+
+
+_ENDED = {"refused": "was refused", "failed": "failed before it trained"}
 
 
 def link_latest(folder: Path) -> None:

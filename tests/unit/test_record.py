@@ -27,6 +27,23 @@ def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
         record.new_folder(run)
 
 
+@pytest.mark.parametrize(
+    ("status", "left", "said"),
+    [
+        ("refused", "report.html", "holds a run that was refused; delete it, or name another"),
+        ("failed", "report.html", "holds a run that failed before it trained; delete it, or name another"),
+        ("failed", "checkpoints", "holds a run already; continue it with resume="),
+    ],
+)
+def test_a_directory_of_a_run_that_came_to_nothing_is_not_to_be_continued(
+    status: str, left: str, said: str, tmp_path: Path
+) -> None:
+    start(tmp_path).finish(status)
+    (tmp_path / left).mkdir()
+    with pytest.raises(ConfigError, match=said):
+        record.new_folder(tuneforge.compose([f"output_dir={tmp_path}"]))
+
+
 def test_an_output_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
