@@ -40,7 +40,7 @@ def of_base(run: Run, row: MetricRow, plain: Sequence[MetricRow]) -> list[str]:
     for one in plain:
         gain, over = turned(one)[0], turned(row)[0]
         if gain is None:
-            words.append("no difference from the base is known")
+            words += ["no difference from the base is known"] if over is not None else []
             continue
         less = over is None or gain < over
         if rank(proved(one, least)) > rank(proved(row, least)) or (proved(one, least) is not Decision.better and less):

@@ -60,6 +60,12 @@ def test_a_base_without_a_number_leaves_it_open_and_the_reason_says_so() -> None
         "not proven",
         "exact_match +.20 [+.10,+.30] over the best prompt; no difference from the base is known",
     )
+    before = line(0.5, 0.4, 0.6, model="prompted", versus="")
+    collapsed = decide(subjects.run(), [line(None, None, None, versus="prompted"), line(None, None, None), before])
+    assert (collapsed.decision, collapsed.reason) == (
+        "worse",
+        "exact_match of the tuned model is not a finite number",
+    )
 
 
 def test_no_number_of_rows_is_said_to_settle_what_lies_between_0_and_the_gain_that_is_asked() -> None:
