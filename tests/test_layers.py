@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (*KINDS, "training", "preparation", "audit", "evaluation", "comparison", "report"),
     ("builtins",),
     ("terminal", "record", "announce", "ranks"),
-    ("exporting", "saving"),
+    ("exporting", "process", "saving"),
     ("execute", "commands", "measuring"),
     ("rank", "warm", "forked", "grid", "programs", "compare", "side_by_side", "export"),
     ("cli", "completion", "__init__"),

@@ -13,6 +13,7 @@ from tuneforge import announce, execute, plugins, record, saved, terminal
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.measuring import measuring
+from tuneforge.process import quiet_libraries, terminable
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded
 from tuneforge.settings import Run
@@ -51,7 +52,7 @@ def evaluate(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequen
     saved.save(folder, composed)
     record.link_latest(folder)
     terminal.opening("evaluate", str(folder), latest=Path("outputs/latest").resolve() == folder.resolve())
-    with record.locked(folder), execute.terminable():
+    with record.locked(folder), terminable():
         notes: list[dict[str, Any]] = []
         facts = {
             "command": "evaluate",
@@ -150,7 +151,7 @@ def _measure(run: Run, found: Sequence[Candidate], context: RunContext, book: Re
     from tuneforge.preparation import prepare
     from tuneforge.training.text import classes as training_classes
 
-    execute.quiet_libraries()
+    quiet_libraries()
     with book.stage("data"):
         prepared = prepare.prepare(run, context)
         prepare.write(prepared, context.folder)

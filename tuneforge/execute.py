@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import signal
 import sys
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from tuneforge import announce, plugins, ranks, record
 from tuneforge.components import Evaluator
 from tuneforge.context import RunContext
-from tuneforge.errors import ConfigError, GateFailed, PluginError, Preempted
+from tuneforge.errors import ConfigError, GateFailed, PluginError
 from tuneforge.exporting import export_all
 from tuneforge.extras import refuse_absent
+from tuneforge.process import quiet_libraries, terminable
 from tuneforge.record import Record
 from tuneforge.rows import HeldOut, Loaded, Row
 from tuneforge.saving import save_model
@@ -276,20 +273,6 @@ def _same_data(run: Run, folder: Path, book: Record, prepared: Prepared) -> None
     book.update(data=now)
 
 
-def quiet_libraries() -> None:
-    """Without libraries' progress bars and remarks on their own build, which would stand amid our own lines."""
-    import logging as standard
-
-    from transformers.utils import logging
-
-    for name in ("bitsandbytes", "torchao", "torch.utils._pytree", "huggingface_hub"):
-        standard.getLogger(name).setLevel(standard.ERROR)
-    # PEFT 0.21 asks transformers 5 by the old name.
-    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-
-
 def evaluators() -> dict[str, type[Evaluator]]:
     """Every installed evaluator by name."""
     found = plugins.load().components.items()
@@ -323,20 +306,6 @@ def _report(folder: Path) -> None:
 
     write_report(folder)
     announce.closing(folder)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM outside of training ends the run as Ctrl-C does: recorded as preempted, exit code 143."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Preempted("SIGTERM outside of training; nothing was lost, run it again or resume it", number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneforge import announce, execute, record, saved
+from tuneforge import announce, record, saved
 from tuneforge.composition import compose_config
 from tuneforge.context import RunContext
 from tuneforge.errors import ConfigError
 from tuneforge.exporting import export_all
 from tuneforge.extras import refuse_absent
 from tuneforge.files import write_json
+from tuneforge.process import quiet_libraries
 
 
 def export(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence[str]) -> int:
@@ -34,7 +35,7 @@ def export(paths: Sequence[str], overrides: Sequence[str], config_dirs: Sequence
     for key, exporter in run.exporter.items():
         for reason in exporter.check(run):
             raise ConfigError(f"exporter.{key}: {reason}")
-    execute.quiet_libraries()
+    quiet_libraries()
     with record.locked(folder):
         context = RunContext(run, folder, labels=book.get("labels") or ())
         found = export_all(run, folder, run.exporter, context)

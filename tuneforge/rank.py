@@ -17,7 +17,8 @@ from typing import Any
 from tuneforge import ranks, saved
 from tuneforge.context import RunContext
 from tuneforge.errors import TuneForgeError
-from tuneforge.execute import adapted, callbacks, quiet_libraries
+from tuneforge.execute import adapted, callbacks
+from tuneforge.process import quiet_libraries
 from tuneforge.training.devices import world
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from tuneforge.execute import quiet_libraries
+from tuneforge.process import quiet_libraries
 
 LIBRARIES = (
     "torch",

@@ -152,7 +152,7 @@ def made_rows(strategy: Strategy) -> list[Row]:
 
 def trained(run: Run, folder: Path) -> Any:
     """The run's rows encoded and trained, as the core does it. ConfigError where it is refused."""
-    from tuneforge.execute import quiet_libraries
+    from tuneforge.process import quiet_libraries
     from tuneforge.training.fit import fit
     from tuneforge.training.text.encode import encode
 
