@@ -164,9 +164,9 @@ def train(name: str, folder: Path, world: int, rank: int = 0) -> Fitted | str:
 
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    port, said = int(os.environ["MASTER_PORT"]), {}
-    for i, name in enumerate(CASES):
-        os.environ |= {"MASTER_PORT": str(port + i), "WORLD_SIZE": "2"}
+    said = {}
+    for name in CASES:
+        os.environ |= {"MASTER_PORT": pair.port(folder, name, rank), "WORLD_SIZE": "2"}
         fitted = train(name, folder, 2, rank)
         if isinstance(fitted, str):
             said[name] = fitted

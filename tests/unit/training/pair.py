@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +105,24 @@ def leave(fitted: Fitted, name: str, folder: Path) -> dict[str, Any]:
     return {"history": fitted.history, "steps": fitted.steps, "from": fitted.resumed_from}
 
 
+def port(folder: Path, name: str, rank: int) -> str:
+    """A port that is free now, found by the first process and told to the other in a file."""
+    file = folder / f"{name}.port"
+    if rank == 0:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            file.with_suffix(".new").write_text(str(free.getsockname()[1]))
+        file.with_suffix(".new").replace(file)
+    while not file.exists():
+        time.sleep(0.01)
+    return file.read_text()
+
+
 def main() -> None:
     folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    port, said = int(os.environ["MASTER_PORT"]), {}
-    for i, (name, more) in enumerate(CASES.items()):
-        os.environ |= {"MASTER_PORT": str(port + i), "WORLD_SIZE": "2"}
+    said = {}
+    for name, more in CASES.items():
+        os.environ |= {"MASTER_PORT": port(folder, name, rank), "WORLD_SIZE": "2"}
         resume = str(folder / more["resume"]) if "resume" in more else ""
         try:
             fitted = train(name, folder / name, 2, rank, resume, more.get("steps", STEPS))

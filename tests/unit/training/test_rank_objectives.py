@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.unit.training import bert, every, small
-from tests.unit.training.test_ranks import said, start
+from tests.unit.training.test_ranks import run_both, said
 
 KINDS = list(dict.fromkeys(name.split(" ")[0] for name in every.CASES))
 
@@ -35,12 +34,7 @@ def alone(folder: Path, both: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def both(folder: Path) -> Path:
     """The folder in which two processes have trained every case."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [start(folder, rank, port, every.__file__) for rank in (0, 1)]
-    told = [process.communicate(timeout=240)[0] for process in processes]
-    assert [p.returncode for p in processes] == [0, 0], told
+    run_both(folder, every.__file__)
     return folder
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,34 @@ from tuneforge.training.devices.place import place
 from tuneforge.training.optimise import device_choice, device_count, planned_steps
 
 
-def start(folder: Path, rank: int, port: int, script: str | None = None) -> subprocess.Popen[str]:
+def start(folder: Path, rank: int, script: str) -> subprocess.Popen[bytes]:
     words = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "2",
-             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}  # fmt: skip
-    command = [sys.executable, "-W", "error", script or pair.__file__, str(folder)]
-    return subprocess.Popen(
-        command, env={**os.environ, **words}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+             "MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    command = [sys.executable, "-W", "error", script, str(folder)]
+    with (folder / f"printed-{rank}.txt").open("wb") as out:
+        return subprocess.Popen(command, env={**os.environ, **words}, stdout=out, stderr=subprocess.STDOUT)
+
+
+def run_both(folder: Path, script: str) -> None:
+    """Run the script in two processes; when one fails the other, which waits for it, is ended too."""
+    processes, until = [start(folder, rank, script) for rank in (0, 1)], time.monotonic() + 240
+    try:
+        while any(p.poll() is None for p in processes) and not any(p.poll() for p in processes):
+            assert time.monotonic() < until, "they do not end"
+            time.sleep(0.05)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    printed = [(folder / f"printed-{rank}.txt").read_text()[-4000:] for rank in (0, 1)]
+    assert [p.returncode for p in processes] == [0, 0], printed
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes have trained every case."""
     folder = tmp_path_factory.mktemp("both")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [start(folder, rank, port) for rank in (0, 1)]
-    said = [process.communicate(timeout=240)[0] for process in processes]
-    assert [p.returncode for p in processes] == [0, 0], said
+    run_both(folder, pair.__file__)
     return folder
 
 
