@@ -7,12 +7,12 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tuneforge.components import LM, Context, Evaluator
 from tuneforge.errors import ConfigError, nearest
+from tuneforge.evaluation.behaviour.scoring import Quiet
 from tuneforge.evaluation.figures import figure
-from tuneforge.evaluation.likelihood import Quiet
 from tuneforge.evaluation.lm import HFLM
 from tuneforge.evaluation.measure import PROMPTED, Measured, measure
 from tuneforge.evaluation.prompt import PLAIN, Place, Prompt
@@ -251,7 +251,7 @@ class Search:
         missing = {name: lm for name, lm in self.candidates.items() if name not in self.scores}
         held = HeldOut("validation", "validation", "target", self.rows)
         # What evaluators say of the chosen one they say again on the test rows.
-        quiet = Quiet.like(self.context)
+        quiet = cast("Context", Quiet(self.context))
         measured = measure(self.run, missing, [held], {self.key: self.evaluator}, self.context, quiet=quiet)
         self.scores |= {name: self._score(measured, name) for name in missing}
 

@@ -23,8 +23,6 @@ RULE = re.compile(
 MetricRow = Mapping[str, Any]
 MOST_PLACES = 3
 """Places of one rule that a sentence names; how many more there are is said."""
-OFFERED = ("label", "length", "task", "topic")
-"""What every row may be told apart by."""
 
 
 class Rule(NamedTuple):
@@ -61,11 +59,11 @@ class Ruled:
         """Whether the gate fails by it."""
         return self.state == "broken" or (self.key == "require" and self.state != "met")
 
-    @property
-    def found(self) -> str:
-        """`+.28 [+.23,+.34] on helpdesk_test`, or why there is nothing."""
-        shown = with_interval(self.value, self.low, self.high, sign=True)
-        return f"{shown} on {self.where}" if self.where else self.why
+
+def measured(rule: Mapping[str, Any]) -> str:
+    """`+.28 [+.23,+.34] on helpdesk_test`, or why there is nothing, of what became of a rule (Ruled's fields)."""
+    shown = with_interval(rule.get("value"), rule.get("low"), rule.get("high"), sign=True)
+    return f"{shown} on {rule['where']}" if rule.get("where") else str(rule.get("why") or "")
 
 
 def parsed(text: str, key: str = "gate.require") -> Rule:
@@ -116,16 +114,18 @@ def check(run: Run, evaluators: Mapping[str, Evaluator], sets: Sequence[HeldOut]
 
 def _ways(run: Run, sets: Sequence[HeldOut]) -> Sequence[str]:
     """What test rows are told apart by; ConfigError for a name in slices.by that is none."""
+    from tuneforge.evaluation.slices import offered
+
     if not run.slices.by and not any("/" in text for texts in rules_of(run).values() for text in texts):
-        return OFFERED  # nobody asks, and the sets may be large
-    offered = [*OFFERED, *sorted({name for held in sets for row in held.rows for name in row.fields})]
-    odd = [name for name in run.slices.by if name not in offered]
+        return ()  # nobody asks, and the sets may be large
+    ways = offered(row for held in sets for row in held.rows)
+    odd = [name for name in run.slices.by if name not in ways]
     if sets and odd:
         raise ConfigError(
-            f"slices.by: test rows are not told apart by '{odd[0]}' ({', '.join(offered)}; kept columns stand in"
-            f" test.NAME.keep).{nearest(odd[0], offered)}"
+            f"slices.by: test rows are not told apart by '{odd[0]}' ({', '.join(ways)}; kept columns stand in"
+            f" test.NAME.keep).{nearest(odd[0], ways)}"
         )
-    return run.slices.by or offered
+    return run.slices.by or ways
 
 
 def judge(
@@ -219,7 +219,7 @@ def sentences(found: Sequence[Ruled]) -> list[str]:
     """`gate.require exact_match>=0.5 not met: +.28 [+.23,+.34] on helpdesk_test`: one for a rule and state."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for one in found:
-        alike.setdefault((one.key, one.rule, one.state), []).append(one.found)
+        alike.setdefault((one.key, one.rule, one.state), []).append(measured(vars(one)))
     return [
         f"gate.{key} {rule} {state}{': ' * any(places)}{_few(places)}" for (key, rule, state), places in alike.items()
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -31,11 +30,6 @@ WORD = re.compile(r"[^\W\d_]{2,}")
 
 class Quiet(RunContext):
     """A context that says nothing, for what has been said, or will be."""
-
-    @classmethod
-    def like(cls, context: Context) -> Quiet:
-        """The same context, in silence."""
-        return cls(**{item.name: getattr(context, item.name) for item in fields(cls)})
 
     def note(self, text: str, **numbers: float) -> None:
         """Nothing."""

@@ -76,7 +76,7 @@ def _one(shared: dict[str, Any], here: Sequence[tuple[int, MetricRow]], samples:
         interval = combined(values, error, min((row["n"] for row in rows), default=0))
         if stats and all(np.isin(abs(one[~np.isnan(one)]), (0, 0.5, 1)).all() for one in stats):
             least = -1.0 if shared["versus"] else 0.0
-            interval = interval._replace(low=max(interval.low, least), high=min(interval.high, 1.0))
+            interval = interval.within(least, 1.0)
     return {
         **shared,
         **{name: finite(number) for name, number in interval._asdict().items()},

@@ -128,11 +128,14 @@ class Partition(NamedTuple):
     train: Sequence[str] | None
 
 
+def offered(rows: Iterable[Row]) -> list[str]:
+    """What rows may be told apart by, whatever they are; then the columns that they keep."""
+    return ["label", "length", "task", "topic", *sorted({name for row in rows for name in row.fields})]
+
+
 def partitions(rows: Sequence[Row], train: Sequence[Row], context: Context) -> Iterator[Partition]:
     """Ways to tell the rows apart that make at least two parts: those of `slices.by`, else all that the rows offer."""
-    fields = sorted({key for row in rows for key in row.fields})
-    offered = ["label", "length", "task", "topic", *fields]
-    for by in context.run.slices.by or offered:
+    for by in context.run.slices.by or offered(rows):
         made = _partition(by, rows, train, context)
         if made is not None and len(set(made.names)) > 1:
             yield made

@@ -160,7 +160,7 @@ class Hf(Model):
     def _weights(self, context: Context, own: bool) -> dict[str, Any]:
         dtype = self.dtype.value
         if self.dtype is DType.auto:
-            dtype = _best_dtype(context.run.trainer.accelerator)
+            dtype = _best_dtype(context.run)
             context.note(f"model.dtype=auto: {dtype}")
         options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
         quantization = context.run.adapter.quantization() if own else None
@@ -228,11 +228,12 @@ def _hub_answers() -> bool:
     return True
 
 
-def _best_dtype(accelerator: str) -> str:
+def _best_dtype(run: Run) -> str:
     import torch
 
-    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bfloat16" if on_gpu and torch.cuda.is_bf16_supported() else "float32"
+    from tuneforge.training.devices.place import place
+
+    return "bfloat16" if place(run).type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
 def _config_json(folder: Path) -> dict[str, Any]:

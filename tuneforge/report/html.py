@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuneforge.evaluation.figures import with_interval
+from tuneforge.evaluation import gate_rules
 from tuneforge.report import (
     answers,
     audit,
@@ -140,12 +140,8 @@ def rules(run: files.RunFiles) -> list[tuple[str, list[dict[str, str]]]]:
     """What became of each rule of the gate, in words and with the colours that it wears, by state: the worst first."""
     found: dict[str, list[dict[str, str]]] = {state: [] for state in RULE_KINDS}
     for one in (run.metrics.get("verdict") or {}).get("rules") or []:
-        state, where = str(one.get("state")), str(one.get("where") or "")
-        value = with_interval(one.get("value"), one.get("low"), one.get("high"), sign=True)
-        said = {
-            "found": f"{value} on {where}" if where else str(one.get("why") or ""),
-            "kind": RULE_KINDS.get(state, ""),
-        }
+        state = str(one.get("state"))
+        said = {"found": gate_rules.measured(one), "kind": RULE_KINDS.get(state, "")}
         found.setdefault(state, []).append({key: str(one.get(key) or "") for key in ("rule", "key")} | said)
     return [(state, lines) for state, lines in found.items() if lines]
 
