@@ -112,17 +112,19 @@ def test_adapters_of_one_base_load_it_once_and_leave_it_as_it_was(models: Path, 
 def test_one_base_at_a_time_is_where_the_run_computes(
     models: Path, evaluate: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
     from tuneforge.evaluation import contenders
 
-    moves: list[tuple[str, str]] = []
+    here, moves = torch.device("cpu:0"), list[tuple[str, str]]()
     placed = contenders.placed
 
     def watched(loaded: Any, device: Any) -> Any:
         moves.append((loaded.model.config.model_type, str(device)))
         return placed(loaded, device)
 
-    monkeypatch.setattr("tuneforge.training.devices.place.place", lambda run: "cpu:0")
-    monkeypatch.setattr(contenders, "place", lambda run: "cpu:0")
+    monkeypatch.setattr("tuneforge.training.devices.place.place", lambda run: here)
+    monkeypatch.setattr(contenders, "place", lambda run: here)
     monkeypatch.setattr(contenders, "placed", watched)
     evaluate(*(str(models / name) for name in ("one", "base", "plain")))
     assert list(dict.fromkeys(moves)) == [("llama", "cpu:0"), ("llama", "cpu"), ("gpt2", "cpu:0"), ("gpt2", "cpu")]
